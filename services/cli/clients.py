@@ -1,0 +1,152 @@
+"""The command line's calls: plain data in, plain data out, RpcFailure where a call fails."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Self
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from hearth.v1 import inference_service_pb2 as pb
+from hearth.v1 import inference_service_pb2_grpc as pb_grpc
+from hearth.v1 import prompt_pb2
+from services.cli import answers, wire
+from services.cli.questions import Generation, Prompt
+from services.rpc.channel import RpcFailure, connect, rpc_failures
+from services.steering.edits import Steering
+
+__all__ = ["InferenceClient", "RpcFailure", "is_serving"]
+
+_HEALTH_SECONDS = 2.0
+
+
+class InferenceClient:
+    """Calls the inference service; use it as an asynchronous context manager."""
+
+    def __init__(self, address: str, model: str = "", sae: str = "") -> None:
+        self._address, self._model, self._sae = address, model, sae
+
+    async def __aenter__(self) -> Self:
+        self._channel = connect(self._address)
+        self._stub: pb_grpc.InferenceServiceAsyncStub = pb_grpc.InferenceServiceStub(self._channel)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._channel.close()
+
+    async def models(self) -> list[answers.ModelInfo]:
+        """All models that are served."""
+        found: list[answers.ModelInfo] = []
+        page = ""
+        while True:
+            with rpc_failures():
+                response = await self._stub.ListModels(pb.ListModelsRequest(page_token=page))
+            found += map(wire.model_from_proto, response.models)
+            page = response.next_page_token
+            if not page:
+                return found
+
+    async def tokenize(self, prompt: Prompt, *, open_turn: bool = False) -> answers.Tokens:
+        """The tokens of a prompt; with `open_turn`, a chat ends where the assistant begins."""
+        request = pb.TokenizeRequest(
+            model=self._model, prompt=wire.prompt_to_proto(prompt), add_generation_prompt=open_turn
+        )
+        with rpc_failures():
+            return wire.tokens_from_proto(await self._stub.Tokenize(request))
+
+    async def generate(self, generation: Generation) -> AsyncIterator[answers.Event]:
+        """The events of a generation; leaving the loop early cancels it."""
+        call = self._stub.Generate(wire.generate_request(self._model, generation))
+        try:
+            with rpc_failures():
+                async for response in call:
+                    event = wire.event_from_proto(response)
+                    if event is not None:
+                        yield event
+        finally:
+            call.cancel()
+
+    async def inspect(
+        self, prompt: Prompt, *, features: Sequence[int] = (), steering: Steering, open_turn: bool = False
+    ) -> list[answers.InspectedToken]:
+        """Every token with all features that fire, or those of `features`."""
+        request = pb.InspectRequest(
+            model=self._model,
+            sae=self._sae,
+            prompt=wire.prompt_to_proto(prompt),
+            feature_indices=features,
+            steering=wire.steering_message(steering),
+            add_generation_prompt=open_turn,
+        )
+        tokens: list[answers.InspectedToken] = []
+        with rpc_failures():
+            async for response in self._stub.Inspect(request):
+                tokens += wire.inspected_from_proto(response)
+        return tokens
+
+    async def contrast(
+        self,
+        positive: Sequence[Prompt],
+        negative: Sequence[Prompt],
+        *,
+        pooling: str,
+        role: str | None,
+        top_k: int,
+    ) -> answers.Contrast:
+        """What tells two sets of prompts apart."""
+        request = pb.ContrastRequest(
+            model=self._model,
+            sae=self._sae,
+            positive=wire.prompts_to_proto(positive),
+            negative=wire.prompts_to_proto(negative),
+            pooling=pb.Pooling.Value(f"POOLING_{pooling.upper()}"),
+            role=prompt_pb2.Role.Value(f"ROLE_{(role or 'unspecified').upper()}"),
+            top_k=top_k,
+        )
+        with rpc_failures():
+            return wire.contrast_from_proto(await self._stub.Contrast(request))
+
+    async def logits(
+        self, prompt: Prompt, *, steering: Steering, top_k: int, named: Sequence[int] = ()
+    ) -> answers.Logits:
+        """The likeliest next tokens, and those named by their ids."""
+        request = pb.ComputeLogitsRequest(
+            model=self._model,
+            prompt=wire.prompt_to_proto(prompt),
+            steering=wire.steering_message(steering),
+            top_k=top_k,
+            token_ids=named,
+        )
+        with rpc_failures():
+            return wire.logits_from_proto(await self._stub.ComputeLogits(request))
+
+    async def attribute(
+        self, prompt: Prompt, *, target: int | None, baseline: int | None, top_k: int
+    ) -> answers.Attribution:
+        """The features that raised or lowered the next token's logit."""
+        request = pb.AttributeRequest(
+            model=self._model,
+            sae=self._sae,
+            prompt=wire.prompt_to_proto(prompt),
+            target_token=target,
+            baseline_token=baseline,
+            top_k=top_k,
+        )
+        with rpc_failures():
+            return wire.attribution_from_proto(await self._stub.Attribute(request))
+
+
+async def is_serving(address: str, seconds: float = _HEALTH_SECONDS) -> bool:
+    """Whether the server at an address answers its health check with SERVING."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        try:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=seconds
+            )
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -1,0 +1,86 @@
+"""`hearth up`: starts the platform in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def up(
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="N",
+            help="Port of the inference service; 0 takes a free one. 50051 unless given.",
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Interface to listen on: 127.0.0.1 unless given. 0.0.0.0 lets everyone in: there are no accounts.",
+            show_default=False,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda or cuda:N; cuda where there is one unless given.", show_default=False),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="float32, bfloat16 or float16; what is fastest on the device unless given.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Hugging Face id or folder of a causal language model; the embedded one unless given.",
+            show_default=False,
+        ),
+    ] = None,
+    sae: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            exists=True,
+            help="An SAE for it, in any known format; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_mismatch: Annotated[
+        bool,
+        typer.Option("--allow-mismatch", help="Serve an SAE that the doctor refuses.", show_default=False),
+    ] = False,
+) -> None:
+    """Start the platform in the foreground; Ctrl-C stops it.
+
+    The first start makes the embedded model ready (a download of 93 MB). More settings of the inference service are
+    environment variables HEARTH_INFERENCE_*, described in services/inference/settings.py; options count more.
+
+      hearth up
+
+      hearth up --port 6000 --device cpu
+
+      hearth up --model google/gemma-2-2b --sae ./gemma-scope/layer_12
+    """
+    from services.cli.platform import start
+    from services.cli.serving import settings_of
+
+    start(
+        settings_of(
+            port=port,
+            host=host,
+            device=device,
+            dtype=dtype,
+            model=model,
+            saes=[str(path.resolve()) for path in sae] if sae else None,
+            allow_mismatch=allow_mismatch or None,
+        )
+    )

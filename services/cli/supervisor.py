@@ -1,0 +1,180 @@
+"""Runs Hearth's processes as children: starts them, waits until they serve, forwards logs, stops all together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+POLL_SECONDS = 0.2
+"""How often a starting process is asked whether it serves."""
+LINE_BYTES = 1 << 20
+"""Longest log line."""
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process to run."""
+
+    name: str
+    """How it is called in front of its log lines and in messages."""
+    command: Sequence[str]
+    address: str
+    """`host:port` at which its health is asked."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to this process's own."""
+
+
+class ChildDied(Exception):
+    """A process ended that should run on."""
+
+    def __init__(self, name: str, code: int, *, started: bool) -> None:
+        super().__init__(f"{name} {_how(code)} {'while it ran' if started else 'before it could serve'}")
+        self.name, self.code = name, code
+
+
+@dataclass(frozen=True, slots=True)
+class Supervisor:
+    """Runs some children until it is stopped or one of them dies. None is restarted."""
+
+    children: Sequence[Child]
+    is_serving: Callable[[str], Awaitable[bool]]
+    """Whether the process at an address serves."""
+    show: Callable[[str, str], None]
+    """Takes each log line: the child's name, the line."""
+    ready: Callable[[], Awaitable[None]]
+    """Called once all of them serve."""
+    drain_seconds: float
+    """How long a child may take to end after SIGTERM, before SIGKILL."""
+
+    async def run(self) -> None:
+        """Returns after SIGINT, SIGTERM or SIGHUP, once all have ended. Raises ChildDied, once the others have ended.
+
+        A second signal kills what still runs.
+        """
+        stop, hurry = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def handle() -> None:
+            (hurry if stop.is_set() else stop).set()
+
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, handle)
+        running: list[_Running] = []
+        try:
+            for child in self.children:
+                running.append(await _Running.start(child, self.show))
+            await self._until_stopped(running, stop)
+        finally:
+            await _end(running, self.drain_seconds, hurry)
+            for number in _STOP_SIGNALS:
+                loop.remove_signal_handler(number)
+
+    async def _until_stopped(self, running: Sequence[_Running], stop: asyncio.Event) -> None:
+        stopped = asyncio.create_task(stop.wait())
+        deaths = [asyncio.create_task(each.process.wait()) for each in running]
+        serving = asyncio.create_task(self._until_serving())
+        started = False
+        pending: set[asyncio.Task[Any]] = {stopped, serving, *deaths}
+        try:
+            while not stop.is_set():
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for each, death in zip(running, deaths, strict=True):
+                    if death.done():
+                        await each.forwarding  # what it said last tells why
+                        if not stop.is_set():
+                            raise ChildDied(each.child.name, death.result(), started=started)
+                if serving in done:
+                    serving.result()
+                    started = True
+                    await self.ready()
+        finally:
+            for task in (stopped, serving, *deaths):
+                task.cancel()
+            await asyncio.gather(stopped, serving, *deaths, return_exceptions=True)
+
+    async def _until_serving(self) -> None:
+        for child in self.children:
+            while not await self.is_serving(child.address):  # noqa: ASYNC110 (it has no event to wait for)
+                await asyncio.sleep(POLL_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    child: Child
+    process: asyncio.subprocess.Process
+    forwarding: asyncio.Task[None]
+
+    @classmethod
+    async def start(cls, child: Child, show: Callable[[str, str], None]) -> _Running:
+        process = await asyncio.create_subprocess_exec(
+            *_tied(child.command),
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **child.environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=LINE_BYTES,
+            process_group=0,  # else Ctrl-C would reach it too, beside the SIGTERM that it gets from here
+        )
+        assert process.stdout is not None
+        return cls(child, process, asyncio.create_task(_forward(child.name, process.stdout, show)))
+
+
+def _tied(command: Sequence[str]) -> list[str]:
+    """The command, told to end when this process is killed without a chance to stop it (where the system can)."""
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    return [setpriv, "--pdeathsig", "TERM", "--", *command] if setpriv else list(command)
+
+
+async def _forward(name: str, lines: asyncio.StreamReader, show: Callable[[str, str], None]) -> None:
+    while True:
+        try:
+            line = await lines.readline()
+        except ValueError:  # longer than LINE_BYTES: what was read so far is dropped
+            continue
+        if not line:
+            return
+        show(name, line.decode("utf-8", "replace").rstrip("\r\n"))
+
+
+async def _end(running: Sequence[_Running], drain_seconds: float, hurry: asyncio.Event) -> None:
+    """SIGTERM to all, SIGKILL to those that are not gone in time or when a second signal comes; then the last logs."""
+    for each in running:
+        _send(each.process, signal.SIGTERM)
+    gone = asyncio.create_task(_all_gone(running))
+    hurried = asyncio.create_task(hurry.wait())
+    waiting: set[asyncio.Task[Any]] = {gone, hurried}
+    await asyncio.wait(waiting, timeout=drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
+    if not gone.done():
+        for each in running:
+            _send(each.process, signal.SIGKILL)
+    await gone
+    await asyncio.gather(*(each.forwarding for each in running))
+
+
+async def _all_gone(running: Sequence[_Running]) -> None:
+    for each in running:
+        await each.process.wait()
+
+
+def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.send_signal(number)
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

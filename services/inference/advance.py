@@ -1,0 +1,263 @@
+"""One pass of the engine and what follows from it: tokens drawn, text shown, sequences ended, prefixes kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from services.inference.hooks import SteeringHook
+from services.inference.kv import TILE
+from services.inference.model import LanguageModel
+from services.inference.pairs import PairCache
+from services.inference.prefix import PrefixCache
+from services.inference.sampling import TokenChoice, choose, entropy
+from services.inference.scheduler import Batch, Work, layout
+from services.inference.sequence import (
+    Delta,
+    Event,
+    Finished,
+    FinishReason,
+    Read,
+    Sequence,
+    Times,
+    Triggered,
+)
+from services.steering.edits import Abort, Notify
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What the engine must know of tokens."""
+
+    text: Callable[[int], bytes]
+    """A token's text as bytes; empty for special tokens."""
+    ends: frozenset[int]
+    """Tokens that end an answer."""
+
+
+Outcome = tuple[Sequence, list[Event], bool]
+"""A sequence, what to tell its caller, and whether it is done."""
+
+
+class Advance:
+    """Runs batches; torch's thread only."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        vocabulary: Vocabulary,
+        prefix: PrefixCache,
+        median_norms: dict[int, float],
+    ) -> None:
+        self._model, self._prefix, self._medians = model, prefix, median_norms
+        self._vocabulary = vocabulary
+        self._pairs = PairCache()
+
+    def __call__(self, batch: Batch) -> Iterator[Outcome]:
+        """Runs one batch and yields what came of each sequence that has a caller."""
+        step, segments = layout(batch, self._model.device)
+        hook = SteeringHook(segments, self._medians, self._pairs)
+        split = self._prefix.split
+
+        def at_block(layer: int, h: Tensor) -> None:
+            if layer == split and batch.entry < 0:
+                self._keep_residuals(batch, h)
+            hook(layer, h)
+
+        wanted = hook.layers()
+        step.hook, step.hooked = at_block, wanted | ({split} if batch.entry < 0 else frozenset())
+        rows = [
+            row
+            for work, first in zip(batch.works, batch.rows, strict=True)
+            for row in _logit_rows(work, first)
+        ]
+        step.logit_rows = torch.tensor(rows, device=self._model.device) if rows else None
+        logits = self._model.run(step)
+        drawn, offset = self._draw(batch, logits), 0
+        for work in batch.works:
+            count = len(_logit_rows(work, 0))
+            part = None if logits is None else logits[offset : offset + count]
+            offset += count
+            self._after(work, part)
+            outcome = self._outcome(work, drawn.get(id(work)))
+            if outcome is not None:
+                yield outcome
+
+    def _keep_residuals(self, batch: Batch, h: Tensor) -> None:
+        """Remembers the unedited output of the split block for full tiles, to enter the prefix cache after the pass."""
+        for work, row in zip(batch.works, batch.rows, strict=True):
+            if work.decode or work.sequence.shadow is not None or not work.sequence.chain:
+                continue
+            for start in range(work.start, work.end - TILE + 1, TILE):
+                offset = row + start - work.start
+                work.sequence.tile_residual[start] = h[offset : offset + TILE].clone()
+
+    def _draw(self, batch: Batch, logits: Tensor | None) -> dict[int, TokenChoice]:
+        """Draws the next token of every work that reached the end of its sequence."""
+        chosen: list[tuple[Work, int]] = []
+        offset = 0
+        for work in batch.works:
+            count = len(_logit_rows(work, 0))
+            if _samples(work):
+                chosen.append((work, offset + count - 1))
+            offset += count
+        if not chosen or logits is None:
+            return {}
+        rows = [row for _, row in chosen]
+        samplings = [w.sequence.sampling for w, _ in chosen if w.sequence.sampling is not None]
+        picked = logits if len(rows) == len(logits) else logits[rows]
+        choices = choose(picked, samplings, [w.end for w, _ in chosen])
+        return {id(work): choice for (work, _), choice in zip(chosen, choices, strict=True)}
+
+    def _after(self, work: Work, logits: Tensor | None) -> None:
+        """Moves a sequence on and keeps what its prompt computed."""
+        sequence = work.sequence
+        sequence.computed = work.end
+        if sequence.is_shadow and logits is not None:
+            sequence.entropies += entropy(logits).tolist()
+        if not work.decode:
+            self._keep_prefix(work)
+        if logits is not None and not sequence.generates and not sequence.is_shadow:
+            sequence.logits.append(logits)
+
+    def _keep_prefix(self, work: Work) -> None:
+        sequence, kv = work.sequence, self._model.kv
+        assert sequence.lane is not None
+        for start in range(work.start, work.end - TILE + 1, TILE):
+            link = sequence.chain[start // TILE] if start // TILE < len(sequence.chain) else None
+            if link is None:
+                continue
+            residual = sequence.tile_residual.pop(start, None)
+            whole = sequence.last_layer is None
+            if residual is not None and (whole or sequence.last_layer >= self._prefix.split):  # type: ignore[operator]
+                self._prefix.store_lower(link, start, kv, sequence.lane, residual)
+            if whole and sequence.fingerprint is not None:
+                self._prefix.store_upper(link, sequence.fingerprint, start, kv, sequence.lane)
+
+    def _outcome(self, work: Work, choice: TokenChoice | None) -> Outcome | None:
+        sequence = work.sequence
+        if sequence.is_shadow:
+            return None
+        events: list[Event] = []
+        abort = self._take_triggers(sequence, events)
+        if not sequence.generates:
+            if sequence.prefilling:
+                return sequence, events, False
+            logits = torch.cat(sequence.logits) if sequence.logits else None
+            return sequence, [*events, Read(logits)], True
+        if abort is not None:
+            self._flush(sequence, events)
+            events.append(self._finished(sequence, FinishReason.ABORTED, abort=abort))
+            return sequence, events, True
+        if sequence.prefilling:
+            return sequence, events, False
+        done = self._grow(sequence, choice, events)
+        return sequence, events, done
+
+    def _take_triggers(self, sequence: Sequence, events: list[Event]) -> str | None:
+        """Tells of scopes that acted in this pass; the message of the Abort that held first, if one did."""
+        gates = sequence.steered.gates
+        if gates is None or not gates.triggers:
+            return None
+        triggers = sorted(gates.triggers, key=lambda t: t.position)
+        gates.triggers.clear()
+        stop = next((t for t in triggers if isinstance(t.scope.action, Abort)), None)
+        for trigger in triggers:
+            if stop is not None and trigger.position > stop.position:
+                break
+            action = trigger.scope.action
+            event = action.event if isinstance(action, Notify) else ""
+            events.append(Triggered(event, trigger.position, trigger.scope.path))
+        return None if stop is None else stop.scope.action.message  # type: ignore[union-attr]
+
+    def _grow(self, sequence: Sequence, choice: TokenChoice | None, events: list[Event]) -> bool:
+        """Shows what no Abort can take any more, then takes in the token drawn; whether the generation is over."""
+        sampling = sequence.sampling
+        assert sampling is not None
+        shown = tuple(sequence.held)
+        sequence.held.clear()
+        if self._show(sequence, shown, events):
+            return True
+        if sequence.ended is not None:
+            reason, _ = sequence.ended
+            self._flush(sequence, events)
+            events.append(self._finished(sequence, reason))
+            return True
+        assert choice is not None
+        if not sequence.first_token:
+            sequence.first_token = time.monotonic()
+        sequence.drawn += 1
+        if choice.token in self._vocabulary.ends and not sampling.ignore_end:
+            self._flush(sequence, events)
+            events.append(self._finished(sequence, FinishReason.STOP))
+            return True
+        sequence.tokens.append(choice.token)
+        waits = sequence.checks_last_token
+        full = (
+            sequence.drawn >= (sampling.max_tokens or 1) or len(sequence.tokens) >= self._model.context_length
+        )
+        if waits:
+            sequence.held.append(choice)
+            if full:
+                sequence.ended = (FinishReason.LENGTH, "")
+            return False
+        if self._show(sequence, (choice,), events):
+            return True
+        if full:
+            self._flush(sequence, events)
+            events.append(self._finished(sequence, FinishReason.LENGTH))
+        return full
+
+    def _show(self, sequence: Sequence, choices: tuple[TokenChoice, ...], events: list[Event]) -> bool:
+        """Shows tokens; whether a stop string came."""
+        if not choices:
+            return False
+        text = "".join(sequence.text.push(self._vocabulary.text(c.token)) for c in choices)
+        events.append(Delta(text, choices))
+        if sequence.text.stopped is None:
+            return False
+        events.append(self._finished(sequence, FinishReason.STOP, stop=sequence.text.stopped))
+        return True
+
+    def _flush(self, sequence: Sequence, events: list[Event]) -> None:
+        text = sequence.text.finish()
+        if text:
+            events.append(Delta(text, ()))
+
+    def _finished(
+        self, sequence: Sequence, reason: FinishReason, stop: str = "", abort: str = ""
+    ) -> Finished:
+        now = time.monotonic()
+        first = sequence.first_token or now
+        gates = sequence.steered.gates
+        counts = {} if gates is None else {p: (c.tried, c.held) for p, c in gates.counts.items()}
+        return Finished(
+            reason,
+            stop,
+            abort,
+            sequence.drawn,
+            sequence.cached_lower,
+            Times(sequence.admitted - sequence.arrived, first - sequence.admitted, now - first),
+            sequence.steered.report,
+            sequence.steered.compiled,
+            counts,
+        )
+
+
+def _samples(work: Work) -> bool:
+    sequence = work.sequence
+    return sequence.generates and work.end == len(sequence.tokens) and sequence.ended is None
+
+
+def _logit_rows(work: Work, first: int) -> list[int]:
+    """Rows of a work, from its first row, whose logits are wanted."""
+    sequence = work.sequence
+    if sequence.is_shadow:
+        return list(range(first, first + work.length))
+    if sequence.generates:
+        return [first + work.length - 1] if _samples(work) else []
+    return [first + p - work.start for p in sequence.logit_rows if work.start <= p < work.end]

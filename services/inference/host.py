@@ -1,0 +1,201 @@
+"""A served model: language model, tokenizer, SAEs and engine, and how prompts and steerings become sequences."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence as Several
+from dataclasses import dataclass, replace
+
+from services.errors import InvalidField, PromptTooLong
+from services.inference.advance import Vocabulary
+from services.inference.compiled import CompiledSteering, compile_steering
+from services.inference.engine import Engine, EngineLimits
+from services.inference.gates import GateState
+from services.inference.hooks import Capture, SteeredSequence
+from services.inference.model import LanguageModel
+from services.inference.report import ReportBook
+from services.inference.requests import ChatPrompt, Prompt, TextPrompt, TokenPrompt
+from services.inference.sae.base import Sae
+from services.inference.sampling import DEFAULT_MAX_TOKENS, Sampling
+from services.inference.sequence import Sequence, Sink
+from services.inference.text import TextStream
+from services.inference.tokenizer import MessageSpan, Tokenizer
+from services.steering.edits import Abort, Notify, Positions, Steering
+from services.steering.fingerprint import fingerprint
+from services.steering.resolution import resolve, resolve_sae
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedPrompt:
+    """A prompt as tokens, with the places of a chat's messages."""
+
+    ids: list[int]
+    spans: list[MessageSpan]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a receipt says of the model."""
+
+    id: str
+    weights_digest: str
+    tokenizer_digest: str
+    platform: str
+
+
+class ModelHost:
+    """One served model."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        saes: Several[Sae],
+        limits: EngineLimits,
+        ends: frozenset[int],
+    ) -> None:
+        self.identity, self.model, self.tokenizer = identity, model, tokenizer
+        self.saes = {sae.id: sae for sae in saes}
+        self.feature_counts = {sae.id: sae.weights.d_sae for sae in saes}
+        medians: dict[int, float] = {}
+        for sae in saes:
+            medians.setdefault(sae.layer, sae.median_norm or 1.0)
+        self.engine = Engine(model, Vocabulary(tokenizer.text_bytes, ends), limits, medians)
+
+    def sae(self, name: str, field: str = "sae") -> Sae:
+        """The SAE of that id, or the only one where it is empty."""
+        return self.saes[resolve_sae(name, self.feature_counts, field)]
+
+    async def tokenize(
+        self, prompt: Prompt, *, open_turn: bool, field: str = "prompt", room: int = 0
+    ) -> TokenizedPrompt:
+        """A prompt as tokens, off the event loop. `room` tokens must be left in the context.
+
+        Raises InvalidField where it has no tokens or unknown ones, PromptTooLong where it does not fit.
+        """
+        allowed = self.model.context_length - room
+        match prompt:
+            case TokenPrompt(ids):
+                wrong = next((n for n, i in enumerate(ids) if i >= self.model.vocabulary_size), None)
+                if wrong is not None:
+                    raise InvalidField(
+                        f"{field}.token_ids.ids[{wrong}]",
+                        f"{ids[wrong]} is no token; allowed: 0 to {self.model.vocabulary_size - 1}",
+                    )
+                done = TokenizedPrompt(list(ids), [])
+            case TextPrompt(text):
+                self._refuse_long(len(text.encode()), allowed, field)
+                done = TokenizedPrompt(await asyncio.to_thread(self.tokenizer.encode_text, text), [])
+            case ChatPrompt(messages):
+                self._refuse_long(sum(len(m.content.encode()) for m in messages), allowed, field)
+                chat = await asyncio.to_thread(self.tokenizer.encode_chat, messages, open_turn)
+                done = TokenizedPrompt(chat.ids, chat.spans)
+        if not done.ids:
+            raise InvalidField(field, "it has no tokens; allowed: at least one")
+        if len(done.ids) > allowed:
+            raise PromptTooLong(field, len(done.ids), allowed)
+        return done
+
+    def _refuse_long(self, size: int, allowed: int, field: str) -> None:
+        """Refuses without tokenising what cannot fit: each token has at most so many bytes."""
+        least = size // self.tokenizer.longest_piece
+        if least > allowed:
+            raise PromptTooLong(field, least, allowed)
+
+    def generation(
+        self, ids: list[int], steering: Steering, sampling: Sampling, sink: Sink, *, report: bool, owner: str
+    ) -> Sequence:
+        """A sequence that generates. `steering` is validated; SAE ids are filled in here."""
+        compiled = self._compile(steering, report)
+        left = self.model.context_length - len(ids)
+        most = sampling.max_tokens or DEFAULT_MAX_TOKENS
+        sampling = replace(sampling, max_tokens=min(most, left))
+        steered = _steered(compiled, report)
+        sequence = Sequence(
+            tokens=list(ids),
+            prompt_tokens=len(ids),
+            steered=steered,
+            sink=sink,
+            sampling=sampling,
+            owner=owner,
+            fingerprint=_reuse(compiled, report),
+            text=TextStream(sampling.stop),
+        )
+        if compiled is not None and compiled.steering.gates_on_entropy:
+            sequence.shadow = _shadow(sequence)
+        return sequence
+
+    def reading(
+        self,
+        ids: list[int],
+        steering: Steering,
+        sink: Sink,
+        *,
+        owner: str,
+        captures: dict[int, Capture] | None = None,
+        logit_rows: tuple[int, ...] = (),
+    ) -> Sequence:
+        """A sequence whose prompt is only read, up to the last block that a capture or the logits need."""
+        compiled = self._compile(steering, False)
+        if compiled is not None and any(isinstance(s.action, Abort | Notify) for s in compiled.scopes):
+            raise InvalidField("steering.scopes", "abort and notify have no meaning here; allowed: steering")
+        steered = _steered(compiled, False)
+        steered.captures.update(captures or {})
+        sequence = Sequence(
+            tokens=list(ids),
+            prompt_tokens=len(ids),
+            steered=steered,
+            sink=sink,
+            owner=owner,
+            fingerprint=None if captures else _reuse(compiled, False),
+            last_layer=max(captures) if captures and not logit_rows else None,
+            logit_rows=logit_rows,
+        )
+        if compiled is not None and compiled.steering.gates_on_entropy:
+            sequence.shadow = _shadow(sequence)
+        return sequence
+
+    def resolve(self, steering: Steering) -> Steering:
+        """The same steering with SAE ids filled in."""
+        return steering if steering.empty else resolve(steering, self.feature_counts)
+
+    def _compile(self, steering: Steering, report: bool) -> CompiledSteering | None:
+        if steering.empty:
+            return None
+        return compile_steering(self.resolve(steering), self.saes, report)
+
+
+def new_seed() -> int:
+    """A seed for a request that names none."""
+    return secrets.randbits(63)
+
+
+def _steered(compiled: CompiledSteering | None, report: bool) -> SteeredSequence:
+    if compiled is None:
+        return SteeredSequence(report=ReportBook() if report else None)
+    gates = GateState(compiled) if compiled.scopes else None
+    return SteeredSequence(compiled, gates, ReportBook() if report else None)
+
+
+def _reuse(compiled: CompiledSteering | None, report: bool) -> str | None:
+    """The name under which the prompt's upper blocks may be shared; None where they must be run to be observed."""
+    if compiled is None or (compiled.steering.positions is Positions.GENERATED and not compiled.scopes):
+        return "unsteered"
+    if compiled.scopes or report or compiled.steering.gates_on_entropy:
+        return None
+    return fingerprint(compiled.steering)
+
+
+def _shadow(leader: Sequence) -> Sequence:
+    return Sequence(
+        tokens=leader.tokens,
+        prompt_tokens=leader.prompt_tokens,
+        steered=SteeredSequence(),
+        sink=lambda events: None,
+        is_shadow=True,
+    )

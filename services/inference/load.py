@@ -1,0 +1,152 @@
+"""Bringing a model up: weights, tokenizer, SAEs past the doctor, engine, and the proof that steering works."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from transformers.utils import logging as transformers_logging
+
+from services.inference.cache import CacheSettings
+from services.inference.dtype import choose_dtype
+from services.inference.embedded import EMBEDDED_MODEL_ID, resolve_model
+from services.inference.engine import EngineLimits
+from services.inference.host import Identity, ModelHost
+from services.inference.model import load_language_model
+from services.inference.sae.base import Sae
+from services.inference.sae.calibration import calibrate, calibration_sequences
+from services.inference.sae.doctor import Diagnosis, diagnose
+from services.inference.sae.formats import load_sae
+from services.inference.sae.remembered import examine_once
+from services.inference.selftest import prove_steering
+from services.inference.settings import MODELS_DIR, InferenceSettings
+from services.inference.tokenizer import Tokenizer
+from services.inference.version import ENGINE_VERSION
+from services.rpc.logs import structured
+
+log = logging.getLogger(__name__)
+
+
+def load_host(settings: InferenceSettings) -> ModelHost:
+    """Loads everything and starts the engine. Raises SetupError, SaeMismatch, SaeFormatError in words for people."""
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    device = torch.device(_device(settings.device))
+    dtype = choose_dtype(settings.dtype, device)
+    folder = model_folder(settings.model)
+    model = load_language_model(folder, dtype, device, settings.max_context)
+    tokenizer = Tokenizer(folder)
+    identity = Identity(
+        _model_id(settings.model), weights_digest(folder), tokenizer.digest, _platform(device)
+    )
+    fitting = _Doctor(
+        model.module, tokenizer, (identity.weights_digest, identity.tokenizer_digest, str(dtype))
+    )
+    saes = [fitting(load_sae(path), settings.allow_mismatch) for path in sae_paths(settings)]
+    saes = [replace(sae, weights=sae.weights.to(device)) for sae in saes]
+    _refuse_twins(saes)
+    limits = EngineLimits(
+        settings.max_running,
+        settings.max_waiting,
+        settings.kv_tokens,
+        settings.prefix_bytes,
+        settings.prefill_busy,
+        settings.prefill_idle,
+    )
+    host = ModelHost(identity, model, tokenizer, saes, limits, end_tokens(folder, tokenizer))
+    host.engine.start()
+    prove_steering(host)
+    log.info("model ready", extra=structured(model=identity.id, saes=list(host.saes), dtype=str(dtype)))
+    return host
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a model: the embedded one's, a local one, or a snapshot from the hub."""
+    found = resolve_model(name)
+    if isinstance(found, Path):
+        return found
+    return Path(snapshot_download(found, allow_patterns=["*.safetensors", "*.json", "*.jinja", "*.model"]))
+
+
+def sae_paths(settings: InferenceSettings) -> list[Path]:
+    """The SAEs to load."""
+    if settings.saes is not None:
+        return [Path(path) for path in settings.saes]
+    if settings.model != EMBEDDED_MODEL_ID:
+        return []
+    return sorted(path.parent for path in MODELS_DIR.glob("smollm2-135m-instruct/**/cfg.json"))
+
+
+class _Doctor:
+    """Puts SAEs past the doctor on one model; what passed once is remembered."""
+
+    def __init__(self, module: torch.nn.Module, tokenizer: Tokenizer, on: tuple[str, ...]) -> None:
+        self._module, self._tokenizer, self._on = module, tokenizer, on
+
+    def __call__(self, sae: Sae, allow_mismatch: bool) -> Sae:
+        """The SAE with its median norm filled in. Raises SaeMismatch."""
+
+        def examine(sae: Sae) -> Diagnosis:
+            sequences = calibration_sequences(self._tokenizer.plain)
+            calibration = calibrate(self._module, sequences, self._tokenizer.plain.bos_token_id)
+            return diagnose(sae, calibration, allow_mismatch=allow_mismatch)
+
+        folder = CacheSettings.at().examinations
+        finding = examine_once(sae, self._on, folder, examine, allow_mismatch=allow_mismatch)
+        for warning in finding.warnings:
+            log.warning("doctor on %s: %s", sae.id, warning)
+        return finding.sae
+
+
+def end_tokens(folder: Path, tokenizer: Tokenizer) -> frozenset[int]:
+    """Tokens that end an answer, from the model's generation config and its tokenizer."""
+    ends: set[int] = set()
+    for name in ("generation_config.json", "config.json"):
+        path = folder / name
+        if path.exists():
+            value = json.loads(path.read_text()).get("eos_token_id")
+            ends |= set(value if isinstance(value, list) else [] if value is None else [value])
+    if tokenizer.plain.eos_token_id is not None:
+        ends.add(int(tokenizer.plain.eos_token_id))
+    return frozenset(ends)
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over the names and bytes of a model's safetensors files."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _model_id(name: str) -> str:
+    return name.rstrip("/")
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _platform(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda/{torch.cuda.get_device_name(device)}/torch {torch.__version__}/engine {ENGINE_VERSION}"
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"cpu/{platform.machine()}/{capability}/torch {torch.__version__}/engine {ENGINE_VERSION}"
+
+
+def _refuse_twins(saes: list[Sae]) -> None:
+    ids = [sae.id for sae in saes]
+    twice = {name for name in ids if ids.count(name) > 1}
+    if twice:
+        raise ValueError(f"several SAEs have the id {', '.join(sorted(twice))}; give each its own")

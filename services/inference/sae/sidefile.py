@@ -1,0 +1,69 @@
+"""hearth.json and hearth.safetensors: what Hearth knows of an SAE and SAELens' format has no place for.
+
+hearth.json holds `version`, `id`, `weights_digest`, `median_norm`, `strength_constant` and `card`;
+hearth.safetensors holds `scales`, [d_sae] in float32, and is missing where they are unknown.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from services.inference.sae.base import Sae
+from services.inference.sae.errors import SaeFormatError
+from services.inference.sae.tensors import ConfigFile, read_json, read_safetensors, write_safetensors
+
+SIDE_JSON = "hearth.json"
+SIDE_TENSORS = "hearth.safetensors"
+VERSION = 1
+
+
+def write_side_file(folder: Path, sae: Sae) -> None:
+    """Writes both files, or removes the second where there are no scales."""
+    values = {
+        "version": VERSION,
+        "id": sae.id,
+        "weights_digest": sae.weights_digest,
+        "median_norm": sae.median_norm,
+        "strength_constant": sae.strength_constant,
+        "card": sae.card,
+    }
+    (folder / SIDE_JSON).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if sae.scales is None:
+        (folder / SIDE_TENSORS).unlink(missing_ok=True)
+    else:
+        write_safetensors(folder / SIDE_TENSORS, {"scales": sae.scales.float().cpu().contiguous()})
+
+
+def apply_side_file(folder: Path, sae: Sae) -> Sae:
+    """The SAE with what the side files say; unchanged where there are none.
+
+    Raises SaeFormatError where they are broken, or were written for other weights than those beside them.
+    """
+    if not (folder / SIDE_JSON).exists():
+        return sae
+    side = read_json(folder / SIDE_JSON)
+    side.require("version", (VERSION,), None)
+    digest = side.values.get("weights_digest")
+    if digest != sae.weights_digest:
+        raise SaeFormatError(
+            side.path, "weights_digest", f"{sae.weights_digest}, that of the weights", repr(digest)
+        )
+    median = side.values.get("median_norm")
+    tensors = folder / SIDE_TENSORS
+    return replace(
+        sae,
+        id=str(side.values.get("id") or sae.id),
+        median_norm=None if median is None else _positive(side, "median_norm"),
+        strength_constant=_positive(side, "strength_constant"),
+        scales=read_safetensors(tensors).take("scales", sae.weights.d_sae) if tensors.exists() else None,
+        card=side.values.get("card") or sae.card,
+    )
+
+
+def _positive(side: ConfigFile, key: str) -> float:
+    value = side.values.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 < value < float("inf"):
+        raise SaeFormatError(side.path, key, "a positive number", repr(value))
+    return float(value)

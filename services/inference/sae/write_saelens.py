@@ -1,0 +1,100 @@
+"""Writes SAELens' folders, so that the sae-lens library reads what Hearth trains; checked by check_with_sae_lens.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from services.inference.sae.base import Architecture, Sae, SaeWeights
+from services.inference.sae.errors import SaeFormatError
+from services.inference.sae.hook_names import transformer_lens_name
+from services.inference.sae.registry import LoadOptions
+from services.inference.sae.saelens import WEIGHTS, load
+from services.inference.sae.saelens_config import CONFIG
+from services.inference.sae.sidefile import SIDE_JSON, SIDE_TENSORS, write_side_file
+from services.inference.sae.tensors import write_safetensors
+
+SAE_LENS_VERSION = "6.54.0"
+"""The version whose layout is written; sae-lens reads it to tell layouts apart."""
+
+
+def write_saelens(path: str | Path, sae: Sae, *, weights: Literal["float16", "float32"] = "float16") -> Sae:
+    """Writes a ReLU or JumpReLU SAE as a jumprelu folder with side files, and returns it as it reads back.
+
+    In float16 only the two matrices are rounded; biases, thresholds and scales stay float32. cfg.json says float32,
+    so that sae-lens computes in it as Hearth does. Raises SaeFormatError where the architecture has no such form or
+    a weight does not fit float16.
+    """
+    folder = Path(path)
+    tensors = _tensors(
+        folder / WEIGHTS, sae.weights, torch.float16 if weights == "float16" else torch.float32
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in (SIDE_JSON, SIDE_TENSORS):
+        (folder / stale).unlink(missing_ok=True)
+    write_safetensors(folder / WEIGHTS, tensors)
+    (folder / CONFIG).write_text(
+        json.dumps(_config(sae), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    stored = load(folder, LoadOptions(id=sae.id))
+    kept = Sae(
+        id=sae.id,
+        weights=stored.weights,
+        hook_point=stored.hook_point,
+        layer=stored.layer,
+        weights_digest=stored.weights_digest,
+        median_norm=sae.median_norm,
+        strength_constant=sae.strength_constant,
+        scales=sae.scales,
+        card=sae.card,
+    )
+    write_side_file(folder, kept)
+    return load(folder, LoadOptions())
+
+
+def _tensors(file: Path, weights: SaeWeights, matrix_type: torch.dtype) -> dict[str, Tensor]:
+    if weights.architecture not in (Architecture.RELU, Architecture.JUMPRELU):
+        raise SaeFormatError(file, "architecture", "relu or jumprelu", weights.architecture.value)
+    threshold = weights.threshold if weights.threshold is not None else torch.zeros_like(weights.b_enc)
+    return {
+        "W_enc": _narrowed(file, "W_enc", weights.W_enc.T, matrix_type),
+        "W_dec": _narrowed(file, "W_dec", weights.W_dec, matrix_type),
+        "b_enc": weights.b_enc.float().cpu().contiguous(),
+        "b_dec": weights.b_dec.float().cpu().contiguous(),
+        "threshold": threshold.float().cpu().contiguous(),
+    }
+
+
+def _narrowed(file: Path, name: str, matrix: Tensor, dtype: torch.dtype) -> Tensor:
+    narrow = matrix.to("cpu", dtype, copy=True).contiguous()
+    if not torch.isfinite(narrow).all():
+        raise SaeFormatError(file, name, f"numbers that {dtype} can hold", f"up to {matrix.abs().max():.4g}")
+    return narrow
+
+
+def _config(sae: Sae) -> dict[str, Any]:
+    metadata = {
+        "sae_lens_version": SAE_LENS_VERSION,
+        "sae_lens_training_version": None,
+        "model_name": sae.card.get("model"),
+        "hook_name": transformer_lens_name(sae.layer),
+        "hook_head_index": None,
+        "prepend_bos": sae.card.get("prepend_bos"),
+        "context_size": sae.card.get("context_size"),
+        "dataset_path": sae.card.get("dataset"),
+    }
+    return {
+        "architecture": "jumprelu",
+        "d_in": sae.weights.d_model,
+        "d_sae": sae.weights.d_sae,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": False,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": metadata,
+    }

@@ -1,0 +1,89 @@
+"""One call: who asked, for how long it may run, and the one line that the log has of it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from services.rpc.logs import REQUEST_ID, structured
+from services.rpc.status import REQUEST_ID_KEY
+
+log = logging.getLogger("hearth.rpc")
+
+Context = grpc.aio.ServicerContext[Any, Any]
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long calls may run, in seconds. A caller's own deadline counts where it is earlier."""
+
+    default: float = 600.0
+    """The limit of a method that has none of its own."""
+    by_method: Mapping[str, float] = field(default_factory=dict)
+    """Limits by full method name, `/hearth.v1.InferenceService/Generate`."""
+
+    def of(self, method: str) -> float:
+        """The limit of a method."""
+        return self.by_method.get(method, self.default)
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call that runs."""
+
+    method: str
+    request_id: str
+    model: str
+    context: Context
+    started: float = field(default_factory=time.perf_counter)
+    greeted: bool = False
+    """Whether the initial metadata is sent. It is sent late: a call that has not begun to answer can be retried."""
+    stopped: bool = False
+    """Whether the server ended it."""
+
+    async def greet(self) -> None:
+        """Sends the initial metadata once."""
+        if not self.greeted:
+            self.greeted = True
+            await self.context.send_initial_metadata(((REQUEST_ID_KEY, self.request_id),))
+
+    def log(self, code: str, level: int = logging.INFO, error: BaseException | None = None) -> None:
+        """Writes the call's one line."""
+        fields: dict[str, object] = {
+            "method": self.method,
+            "code": code,
+            "ms": round((time.perf_counter() - self.started) * 1e3, 1),
+            "request_id": self.request_id,
+        }
+        if self.model:
+            fields["model"] = self.model
+        log.log(level, "call", extra=structured(**fields), exc_info=error)
+
+
+def begin(method: str, request: Any, context: Context) -> Call:
+    """The call that an interceptor has before it; lines logged from here on carry its request id."""
+    model = getattr(request, "model", "")
+    call = Call(method, _request_id(context), model[:200] if isinstance(model, str) else "", context)
+    REQUEST_ID.set(call.request_id)  # each call has its own task, so this ends with it
+    return call
+
+
+def remaining(context: Context) -> float | None:
+    """Seconds to the caller's deadline, 0 once it has passed; None without one, which grpc's own types do not say."""
+    return context.time_remaining()
+
+
+def _request_id(context: Context) -> str:
+    """The caller's id if it is a decent one, so that one id can be followed through the mesh; else a new one."""
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID_KEY and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
+            return value
+    return str(uuid.uuid4())
