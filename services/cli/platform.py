@@ -47,7 +47,9 @@ def start(settings: InferenceSettings) -> None:
             models = await client.models()
         status.stop()
         pieces, seconds = showpieces(_sae_folders(settings)), time.monotonic() - began
-        out.print(welcome(models, address, pieces, command=command_as_typed(), seconds=seconds))
+        out.print(
+            welcome(models, address, pieces, command=command_as_typed(), seconds=seconds), soft_wrap=True
+        )
 
     supervisor = Supervisor([inference], is_serving, logs.show, ready, settings.drain_seconds + GRACE_SECONDS)
     try:
@@ -92,7 +94,10 @@ def _sae_folders(settings: InferenceSettings) -> list[Path]:
 
 
 def command_as_typed() -> str:
-    """How this command is called: by its name where the shell finds it, else by its path."""
+    """How this command is called: by its name where the shell finds it, else by its path, as short as from here."""
     path = Path(sys.argv[0])
     found = shutil.which(path.name)
-    return path.name if found is not None and Path(found).resolve() == path.resolve() else str(path)
+    if found is not None and Path(found).resolve() == path.resolve():
+        return path.name
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

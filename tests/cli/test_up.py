@@ -17,6 +17,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from services.cli.answers import ModelInfo, SaeInfo
 from services.cli.platform import command_as_typed
 from services.cli.ports import free_port, port_problem
 from services.cli.render.diagnosis import diagnosis_table, verdict
@@ -204,6 +205,16 @@ def test_the_welcome_speaks_of_the_usual_port_only_where_it_is_another() -> None
     console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(welcome([], "127.0.0.1:50051", [Showpiece("ocean", 3, 0.4, "Hi")]))
     assert "HEARTH_ADDRESS" not in console.export_text()
+
+
+def test_a_command_to_try_is_one_line_however_narrow_the_terminal() -> None:
+    console = Console(width=40, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    command = "a/long/way/to/" * 5 + "hearth"
+    piece = Showpiece("ocean", 3, 0.4, "Tell me a story.")
+    sae = SaeInfo("sae", "model.layers.1", 1, 32, "relu", "float32", 1.0, 0.6, True, "")
+    model = ModelInfo("tiny", 64, 256, 8, 2, "float32", True, "", (sae,))
+    console.print(welcome([model], "127.0.0.1:50051", [piece], command=command), soft_wrap=True)
+    assert f'{command} chat --nudge 3=0.4 "Tell me a story."' in console.export_text().splitlines()
 
 
 def test_log_lines_are_for_people_on_a_terminal_and_unchanged_elsewhere() -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.box import HORIZONTALS
 from rich.console import Group, RenderableType
-from rich.panel import Panel
+from rich.rule import Rule
 from rich.text import Text
 
 from services.cli.answers import ModelInfo
@@ -25,7 +24,10 @@ def welcome(
     command: str = "hearth",
     seconds: float = 0.0,
 ) -> RenderableType:
-    """What is served and where, and commands to try; no lines at the sides, so that commands copy well."""
+    """What is served and where, and commands to try.
+
+    To be printed with `soft_wrap`: a command is one line however narrow the terminal, so that it copies whole.
+    """
     lines: list[RenderableType] = []
     for model in models:
         lines.append(Text.assemble((model.id, "bold"), f" on {address}"))
@@ -39,14 +41,8 @@ def welcome(
         _commands(command, address, pieces, steerable),
     ]
     lines.append(Text("\nCtrl-C stops it.", style="dim"))
-    return Panel(
-        Group(*lines),
-        title=f"[bold]Hearth is ready[/bold] [dim]({seconds:.0f} s)[/dim]",
-        title_align="left",
-        border_style=EMBER,
-        box=HORIZONTALS,
-        padding=(1, 1),
-    )
+    title = f"[bold]Hearth is ready[/bold] [dim]({seconds:.0f} s)[/dim]"
+    return Group(Rule(title, align="left", style=EMBER), Text(), *lines, Text(), Rule(style=EMBER))
 
 
 def _commands(command: str, address: str, pieces: Sequence[Showpiece], steerable: bool) -> RenderableType:
@@ -54,7 +50,7 @@ def _commands(command: str, address: str, pieces: Sequence[Showpiece], steerable
 
     def add(what: str, line: str) -> None:
         lines.append(Text(f"\n# {what}", style="dim"))
-        lines.append(Text(line, style=EMBER, overflow="fold"))
+        lines.append(Text(line, style=EMBER))
 
     if not _is_default(address):
         add("where to ask, as it is not the usual port", f"export HEARTH_ADDRESS={address}")
