@@ -1,0 +1,50 @@
+"""`hearth sae corpus`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from services.saelab.cli_options import Corpus, console, friendly, sae_app
+
+
+@sae_app.command()
+def corpus(
+    out: Corpus,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Your own .txt and .jsonl files (rows with text, or with messages)."),
+    ] = None,
+    sources: Annotated[
+        bool, typer.Option(help="Add text inside freely licensed packages (services/saelab/sources.toml).")
+    ] = True,
+    skip: Annotated[
+        list[str] | None, typer.Option(help="A source of that table to leave out; may be repeated.")
+    ] = None,
+    characters: Annotated[
+        int, typer.Option(help="Size of the training part; about 4 characters make a token.")
+    ] = 5_600_000,
+    chat_share: Annotated[float, typer.Option(help="Share told as conversations.", min=0, max=1)] = 0.13,
+) -> None:
+    """Make the training corpus: whole documents, some held out by hash, each source capped."""
+    from services.saelab.corpus import CorpusSettings, build_corpus
+
+    with friendly():
+        settings = CorpusSettings(
+            out,
+            tuple(files or ()),
+            sources,
+            skip=tuple(skip or ()),
+            characters=characters,
+            chat_share=chat_share,
+        )
+        with console.status("making the corpus") as status:
+            manifest = build_corpus(settings, lambda line: status.update(line))
+        table = Table("source", "documents", "characters", "held out", title=f"corpus in {out}")
+        for name, row in manifest["train"].items():
+            held = manifest["heldout"].get(name, {"documents": 0})
+            table.add_row(name, f"{row['documents']:,}", f"{row['characters']:,}", f"{held['documents']:,}")
+        console.print(table)

@@ -1,0 +1,60 @@
+"""`hearth sae evaluate`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from services.inference.embedded import EMBEDDED_MODEL_ID
+from services.saelab.cli_options import (
+    Corpus,
+    Device,
+    Model,
+    SaeFolder,
+    Shards,
+    Threads,
+    console,
+    friendly,
+    progress_bar,
+    sae_app,
+)
+
+
+@sae_app.command()
+def evaluate(
+    sae: SaeFolder,
+    corpus: Corpus,
+    activations: Shards,
+    model: Model = EMBEDDED_MODEL_ID,
+    cross_entropy_tokens: Annotated[
+        int, typer.Option(help="Tokens of each kind of text for cross-entropy.")
+    ] = 12_000,
+    threads: Threads = 2,
+    device: Device = "cpu",
+) -> None:
+    """Measure an SAE on held-out documents; writes metrics.json and the activation scales."""
+    from services.saelab.evaluate import EvaluateSettings
+    from services.saelab.evaluate import evaluate as measure
+
+    with friendly():
+        settings = EvaluateSettings(
+            sae,
+            corpus,
+            activations,
+            model,
+            cross_entropy_tokens=cross_entropy_tokens,
+            device=device,
+            threads=threads,
+        )
+        with progress_bar() as bar:
+            tasks: dict[str, Any] = {}
+
+            def show(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(what)
+                bar.update(tasks[what], completed=done, total=total)
+
+            found = measure(settings, progress=show)
+        console.print_json(json.dumps(found))
