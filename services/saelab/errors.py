@@ -25,3 +25,7 @@ class BadActivation(SaeLabError):
 
 class RunMismatch(SaeLabError):
     """A folder holds the work of a run with other settings."""
+
+
+class TableError(SaeLabError):
+    """A table of features or labels is missing, broken, or of another release."""
