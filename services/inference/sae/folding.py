@@ -30,7 +30,8 @@ def fold_input_scale(weights: SaeWeights, scale: float) -> SaeWeights:
 def fold_decoder_norm(weights: SaeWeights) -> SaeWeights:
     """The SAE with unit decoder rows whose activations carry the rows' norms (SAELens' rescale_acts_by_decoder_norm).
 
-    Right for ReLU always, and for TopK where the file says that its choice is made among rescaled activations.
+    Right for ReLU always, for TopK where the file says that its choice is made among rescaled activations, and for
+    JumpReLU where its threshold is for them.
     """
     norms = weights.W_dec.norm(dim=-1).clamp_min(1e-8)
     return replace(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.inference.sae import gemma_scope, goodfire, saelens, sparsify
+from services.inference.sae import gemma_scope, goodfire, llama_scope, saelens, sparsify
 from services.inference.sae.base import Sae
 from services.inference.sae.registry import FormatRegistry, LoadOptions
 
 FORMATS = FormatRegistry()
 FORMATS.register(saelens.FORMAT)
 FORMATS.register(gemma_scope.FORMAT)
+FORMATS.register(llama_scope.FORMAT)
 FORMATS.register(goodfire.FORMAT)
 FORMATS.register(sparsify.FORMAT)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from services.inference.sae.base import Sae
 from services.inference.sae.errors import SaeFormatError
-from services.inference.sae.tensors import ConfigFile, read_json, read_safetensors, write_safetensors
+from services.inference.sae.tensors import read_json, read_safetensors, write_safetensors
 
 SIDE_JSON = "hearth.json"
 SIDE_TENSORS = "hearth.safetensors"
@@ -55,15 +55,8 @@ def apply_side_file(folder: Path, sae: Sae) -> Sae:
     return replace(
         sae,
         id=str(side.values.get("id") or sae.id),
-        median_norm=None if median is None else _positive(side, "median_norm"),
-        strength_constant=_positive(side, "strength_constant"),
+        median_norm=None if median is None else side.positive("median_norm"),
+        strength_constant=side.positive("strength_constant"),
         scales=read_safetensors(tensors).take("scales", sae.weights.d_sae) if tensors.exists() else None,
         card=side.values.get("card") or sae.card,
     )
-
-
-def _positive(side: ConfigFile, key: str) -> float:
-    value = side.values.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 < value < float("inf"):
-        raise SaeFormatError(side.path, key, "a positive number", repr(value))
-    return float(value)

@@ -78,6 +78,13 @@ class ConfigFile:
             raise SaeFormatError(self.path, key, "a positive whole number", repr(value))
         return value
 
+    def positive(self, key: str) -> float:
+        """The positive, finite number under a key. Raises SaeFormatError where it is missing or something else."""
+        value = self.values.get(key)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 < value < float("inf"):
+            raise SaeFormatError(self.path, key, "a positive number", repr(value))
+        return float(value)
+
     def require(self, key: str, allowed: tuple[Any, ...], default: Any) -> Any:
         """The value under a key, which must be one of those allowed."""
         value = self.values.get(key, default)

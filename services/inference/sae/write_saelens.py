@@ -23,11 +23,12 @@ SAE_LENS_VERSION = "6.54.0"
 
 
 def write_saelens(path: str | Path, sae: Sae, *, weights: Literal["float16", "float32"] = "float16") -> Sae:
-    """Writes a ReLU or JumpReLU SAE as a jumprelu folder with side files, and returns it as it reads back.
+    """Writes an SAE as a SAELens folder with side files, and returns it as it reads back. A ReLU becomes a jumprelu.
 
     In float16 only the two matrices are rounded; biases, thresholds and scales stay float32. cfg.json says float32,
-    so that sae-lens computes in it as Hearth does. Raises SaeFormatError where the architecture has no such form or
-    a weight does not fit float16.
+    so that sae-lens computes in it as Hearth does. A gated SAE reads back equal but for rounding, as the format keeps
+    the gate otherwise than SaeWeights; all others bit for bit. Raises SaeFormatError where a weight does not fit
+    float16.
     """
     folder = Path(path)
     tensors = _tensors(
@@ -57,16 +58,28 @@ def write_saelens(path: str | Path, sae: Sae, *, weights: Literal["float16", "fl
 
 
 def _tensors(file: Path, weights: SaeWeights, matrix_type: torch.dtype) -> dict[str, Tensor]:
-    if weights.architecture not in (Architecture.RELU, Architecture.JUMPRELU):
-        raise SaeFormatError(file, "architecture", "relu or jumprelu", weights.architecture.value)
-    threshold = weights.threshold if weights.threshold is not None else torch.zeros_like(weights.b_enc)
+    vectors = {"b_dec": weights.b_dec, **_vectors(weights)}
     return {
         "W_enc": _narrowed(file, "W_enc", weights.W_enc.T, matrix_type),
         "W_dec": _narrowed(file, "W_dec", weights.W_dec, matrix_type),
-        "b_enc": weights.b_enc.float().cpu().contiguous(),
-        "b_dec": weights.b_dec.float().cpu().contiguous(),
-        "threshold": threshold.float().cpu().contiguous(),
+        **{name: vector.float().cpu().contiguous() for name, vector in vectors.items()},
     }
+
+
+def _vectors(weights: SaeWeights) -> dict[str, Tensor]:
+    """The encoder's vectors, under the names that their architecture has for them."""
+    if weights.architecture is Architecture.TOPK:
+        return {"b_enc": weights.b_enc}
+    if weights.architecture is Architecture.GATED:
+        assert weights.gate_scale is not None
+        assert weights.gate_bias is not None
+        return {
+            "b_gate": weights.b_enc,
+            "r_mag": weights.gate_scale.log(),
+            "b_mag": weights.gate_bias + weights.b_enc * weights.gate_scale,
+        }
+    threshold = weights.threshold if weights.threshold is not None else torch.zeros_like(weights.b_enc)
+    return {"b_enc": weights.b_enc, "threshold": threshold}
 
 
 def _narrowed(file: Path, name: str, matrix: Tensor, dtype: torch.dtype) -> Tensor:
@@ -87,8 +100,11 @@ def _config(sae: Sae) -> dict[str, Any]:
         "context_size": sae.card.get("context_size"),
         "dataset_path": sae.card.get("dataset"),
     }
+    relu = sae.weights.architecture is Architecture.RELU
+    topk = {"k": sae.weights.k, "rescale_acts_by_decoder_norm": False}
     return {
-        "architecture": "jumprelu",
+        "architecture": Architecture.JUMPRELU.value if relu else sae.weights.architecture.value,
+        **(topk if sae.weights.architecture is Architecture.TOPK else {}),
         "d_in": sae.weights.d_model,
         "d_sae": sae.weights.d_sae,
         "dtype": "float32",

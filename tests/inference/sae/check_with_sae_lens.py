@@ -61,21 +61,27 @@ def report(name: str, ours: SaeWeights, theirs: Any, h: torch.Tensor) -> bool:
     return good
 
 
-def written_by_hearth(folder: Path) -> tuple[Sae, Any]:
-    """A JumpReLU SAE in residual-stream units, through write_saelens and both readers."""
+def written_by_hearth(folder: Path, architecture: Architecture) -> tuple[Sae, Any]:
+    """An SAE in residual-stream units, through write_saelens and both readers."""
     from sae_lens import SAE
 
     W_dec = torch.nn.functional.normalize(torch.randn(D_SAE, D_MODEL), dim=-1)
+    gated = architecture is Architecture.GATED
     weights = SaeWeights(
-        architecture=Architecture.JUMPRELU,
+        architecture=architecture,
         W_enc=W_dec * 0.7,
         b_enc=torch.randn(D_SAE),
         W_dec=W_dec,
         b_dec=torch.randn(D_MODEL) * 20,
-        threshold=torch.rand(D_SAE) * 5,
+        threshold=torch.rand(D_SAE) * 5 if architecture is Architecture.JUMPRELU else None,
+        k=8 if architecture is Architecture.TOPK else None,
+        gate_scale=torch.rand(D_SAE) + 0.5 if gated else None,
+        gate_bias=torch.randn(D_SAE) if gated else None,
     )
     write_saelens(
-        folder, Sae("tiny", weights, "model.layers.15", 15, weights.digest(), card={"model": "tiny/model"})
+        folder,
+        Sae("tiny", weights, "model.layers.15", 15, weights.digest(), card={"model": "tiny/model"}),
+        weights="float32",
     )
     return load_sae(folder), SAE.load_from_disk(folder)
 
@@ -121,8 +127,9 @@ def main() -> int:
     ]
     good = []
     with tempfile.TemporaryDirectory() as scratch:
-        mine, theirs = written_by_hearth(Path(scratch) / "hearth")
-        good.append(report("jumprelu, written by Hearth", mine.weights, theirs, h * 3))
+        for kind in Architecture:
+            mine, theirs = written_by_hearth(Path(scratch) / f"hearth-{kind}", kind)
+            good.append(report(f"{kind}, written by Hearth", mine.weights, theirs, h * 3))
         for at, (architecture, changes) in enumerate(cases):
             mine, theirs = written_by_sae_lens(Path(scratch) / str(at), architecture, changes)
             good.append(report(f"{architecture} {changes or ''}", mine.weights, theirs, h))

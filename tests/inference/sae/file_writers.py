@@ -148,3 +148,89 @@ def sparsify_folder(folder: Path, tensors: dict[str, Tensor] | None = None, **ch
     }
     save_file(own | (tensors or {}), folder / "sae.safetensors")
     return folder
+
+
+LLAMA_SCOPE_NORM = 4.0
+"""The stream's average norm that the folders state; sqrt(D_MODEL) / 4 is what the SAE's input is multiplied by."""
+
+
+def llama_scope_folder(folder: Path, tensors: dict[str, Tensor] | None = None, **changes: Any) -> Path:
+    """hyperparams.json and checkpoints/final.safetensors, as in the repositories of the first release."""
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    config = {
+        "device": "cuda:0",
+        "seed": 42,
+        "dtype": "torch.bfloat16",
+        "hook_point_in": "blocks.15.hook_resid_post",
+        "hook_point_out": "blocks.15.hook_resid_post",
+        "use_decoder_bias": True,
+        "apply_decoder_bias_to_pre_encoder": False,
+        "expansion_factor": 8,
+        "d_model": D_MODEL,
+        "d_sae": D_SAE,
+        "bias_init_method": "all_zero",
+        "act_fn": "jumprelu",
+        "jump_relu_threshold": 0.75390625,
+        "norm_activation": "dataset-wise",
+        "dataset_average_activation_norm": {"in": LLAMA_SCOPE_NORM, "out": LLAMA_SCOPE_NORM},
+        "decoder_exactly_fixed_norm": False,
+        "sparsity_include_decoder_norm": True,
+        "use_glu_encoder": False,
+        "init_decoder_norm": 0.5,
+        "init_encoder_norm": None,
+        "init_encoder_with_decoder_transpose": True,
+        "lp": 1,
+        "l1_coefficient": 8e-05,
+        "l1_coefficient_warmup_steps": 78125,
+        "top_k": 3,
+        "k_warmup_steps": 78125,
+        "use_batch_norm_mse": True,
+        "use_ghost_grads": False,
+        "tp_size": 1,
+        "ddp_size": 1,
+    }
+    (folder / "hyperparams.json").write_text(json.dumps(config | changes, indent=4))
+    drawn = numbers()
+    own = {
+        "encoder.weight": drawn["W_enc"].T.contiguous(),
+        "encoder.bias": drawn["b_enc"],
+        "decoder.weight": drawn["W_dec"].T.contiguous(),
+        "decoder.bias": drawn["b_dec"],
+    }
+    save_file(own | (tensors or {}), folder / "checkpoints" / "final.safetensors")
+    return folder
+
+
+def later_llama_scope_folder(folder: Path, without: tuple[str, ...] = (), **changes: Any) -> Path:
+    """config.json and sae_weights.safetensors, as the authors' library writes them since 2025."""
+    folder.mkdir(parents=True, exist_ok=True)
+    hook = "blocks.15.hook_resid_post"
+    config = {
+        "sae_type": "sae",
+        "d_model": D_MODEL,
+        "expansion_factor": D_SAE / D_MODEL,
+        "use_decoder_bias": True,
+        "act_fn": "jumprelu",
+        "norm_activation": "dataset-wise",
+        "sparsity_include_decoder_norm": True,
+        "top_k": 3,
+        "use_triton_kernel": False,
+        "sparsity_threshold_for_triton_spmm_kernel": 0.996,
+        "jumprelu_threshold_window": 2.0,
+        "hook_point_in": hook,
+        "hook_point_out": hook,
+        "use_glu_encoder": False,
+    }
+    (folder / "config.json").write_text(json.dumps(config | changes, indent=4))
+    drawn = numbers()
+    tensors = {
+        "W_E": drawn["W_enc"],
+        "b_E": drawn["b_enc"],
+        "W_D": drawn["W_dec"],
+        "b_D": drawn["b_dec"],
+        "activation_function.log_jumprelu_threshold": drawn["threshold"].log(),
+        f"dataset_average_activation_norm.{hook}": torch.tensor(LLAMA_SCOPE_NORM),
+    }
+    kept = {name: tensor for name, tensor in tensors.items() if name not in without}
+    save_file(kept, folder / "sae_weights.safetensors")
+    return folder

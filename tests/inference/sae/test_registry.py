@@ -13,6 +13,8 @@ from services.inference.sae.registry import FormatRegistry, LoadOptions, SaeForm
 from tests.inference.sae.file_writers import (
     gemma_scope_file,
     goodfire_file,
+    later_llama_scope_folder,
+    llama_scope_folder,
     saelens_folder,
     sparsify_folder,
 )
@@ -27,6 +29,8 @@ def test_each_format_is_detected_by_its_files(tmp_path: Path) -> None:
     assert FORMATS.detect(gemma_scope_file(tmp_path / "b")).name == "gemma_scope"
     assert FORMATS.detect(goodfire_file(tmp_path / "c.pth")).name == "goodfire"
     assert FORMATS.detect(sparsify_folder(tmp_path / "d")).name == "sparsify"
+    assert FORMATS.detect(llama_scope_folder(tmp_path / "e")).name == "llama_scope"
+    assert FORMATS.detect(later_llama_scope_folder(tmp_path / "f")).name == "llama_scope"
 
 
 def test_a_name_is_registered_once() -> None:
@@ -37,7 +41,9 @@ def test_a_name_is_registered_once() -> None:
 
 
 def test_an_unknown_name_lists_the_choices(tmp_path: Path) -> None:
-    with pytest.raises(UnknownSaeFormat, match=r"'other'.*gemma_scope, goodfire, saelens, sparsify"):
+    with pytest.raises(
+        UnknownSaeFormat, match=r"'other'.*gemma_scope, goodfire, llama_scope, saelens, sparsify"
+    ):
         load_sae(saelens_folder(tmp_path, "standard"), format_name="other")
 
 

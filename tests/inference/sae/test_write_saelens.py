@@ -15,7 +15,7 @@ from services.inference.sae.base import Architecture, Sae, SaeWeights
 from services.inference.sae.errors import SaeFormatError
 from services.inference.sae.formats import load_sae
 from services.inference.sae.write_saelens import write_saelens
-from tests.inference.sae.file_writers import D_MODEL, D_SAE, numbers, residual_stream
+from tests.inference.sae.file_writers import D_MODEL, D_SAE, numbers, residual_stream, saelens_folder
 
 CARD = {
     "model": "tiny/model",
@@ -122,12 +122,31 @@ def test_what_is_unknown_stays_unknown_and_stale_scales_go(tmp_path: Path) -> No
     assert not (tmp_path / "hearth.safetensors").exists()
 
 
-def test_architectures_without_such_a_form_are_refused(tmp_path: Path) -> None:
-    sae = an_sae()
-    topk = replace(sae, weights=replace(sae.weights, architecture=Architecture.TOPK, threshold=None, k=3))
-    with pytest.raises(SaeFormatError, match="architecture: expected relu or jumprelu, found topk"):
-        write_saelens(tmp_path / "topk", topk)
-    assert not (tmp_path / "topk").exists()
+def test_a_topk_sae_reads_back_bit_for_bit_in_the_layout_of_sae_lens(tmp_path: Path) -> None:
+    sae = an_sae(Architecture.TOPK)
+    sae = replace(sae, weights=replace(sae.weights, k=3))
+    sae = replace(sae, weights_digest=sae.weights.digest())
+    assert_same(write_saelens(tmp_path, sae, weights="float32"), sae)
+    config = json.loads((tmp_path / "cfg.json").read_text())
+    assert (config["architecture"], config["k"], config["rescale_acts_by_decoder_norm"]) == ("topk", 3, False)
+    assert set(load_file(tmp_path / "sae_weights.safetensors")) == {"W_enc", "W_dec", "b_enc", "b_dec"}
+
+
+def test_a_gated_sae_keeps_its_gate(tmp_path: Path) -> None:
+    sae = load_sae(saelens_folder(tmp_path / "theirs", "gated"))
+    stored = write_saelens(tmp_path / "ours", sae, weights="float32")
+    assert stored.weights.architecture is Architecture.GATED
+    h = residual_stream()
+    torch.testing.assert_close(stored.weights.encode(h), sae.weights.encode(h), rtol=1e-5, atol=1e-5)
+    assert (stored.weights.encode(h) > 0).any()
+    assert set(load_file(tmp_path / "ours" / "sae_weights.safetensors")) == {
+        "W_enc",
+        "W_dec",
+        "b_dec",
+        "b_gate",
+        "b_mag",
+        "r_mag",
+    }
 
 
 def test_weights_beyond_float16_are_refused(tmp_path: Path) -> None:
