@@ -9,6 +9,7 @@ from services.saelab.cli_options import sae_app
 
 # In the order in which the steps are run: `hearth sae --help` lists them so.
 # isort: off
+from services.saelab import cli_write as cli_write
 from services.saelab import cli_corpus as cli_corpus
 from services.saelab import cli_train as cli_train
 from services.saelab import cli_evaluate as cli_evaluate
