@@ -46,6 +46,8 @@ class Dose:
     """How far the text moved towards what the feature means; see steerability.py."""
     loss: float
     """Nats a token by which the unsteered model finds the text less likely than its own."""
+    distinct: float
+    """Share of the text's runs of three words that are different: a loop is likely, but not fluent."""
 
 
 @dataclass(frozen=True, slots=True)

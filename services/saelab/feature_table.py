@@ -64,7 +64,9 @@ _TYPES = {
     "histogram": _several(pa.uint32()),
     "feature_class": pa.string(),
     "output_score": pa.float32(),
-    "steering": _several(_struct(strength=pa.float32(), gain=pa.float32(), loss=pa.float32())),
+    "steering": _several(
+        _struct(strength=pa.float32(), gain=pa.float32(), loss=pa.float32(), distinct=pa.float32())
+    ),
     "steerability": pa.float32(),
     "promoted": _TOKENS,
     "suppressed": _TOKENS,

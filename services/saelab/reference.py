@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from services.inference.sae.base import Sae
-from services.saelab.shards import ShardFolder
+from services.saelab.shards import Shard, ShardFolder
 
 SCALE_QUANTILE = 0.999
 """The activation scale of a feature is this quantile of its non-zero activations."""
+_TOGETHER = 4096
+"""Tokens whose activations are in memory together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +37,22 @@ class FeatureStatistics:
     """Tokens read."""
 
 
+def encoded(
+    sae: Sae, shard: Shard
+) -> Iterator[tuple[Float[Tensor, "tokens d_model"], Float[Tensor, "tokens d_sae"]]]:
+    """The tokens of a shard and their activations, in order, _TOGETHER tokens at a time; float32."""
+    for start in range(0, len(shard.activations), _TOGETHER):
+        h = shard.activations[start : start + _TOGETHER].float()
+        yield h, sae.weights.encode(h)
+
+
 def feature_statistics(sae: Sae, folder: ShardFolder, tokens: int) -> FeatureStatistics:
     """Encodes the first `tokens` tokens of the shards. Memory: 8 bytes for each non-zero activation."""
     d_sae = sae.weights.d_sae
     features, values, norms = [], [], []
     total, count = torch.zeros(sae.weights.d_model, dtype=torch.float64), 0
     for shard in folder:
-        for start in range(0, len(shard.activations), 4096):
-            h = shard.activations[start : start + 4096].float()
-            f = sae.weights.encode(h)
+        for h, f in encoded(sae, shard):
             active = f.nonzero(as_tuple=True)
             features.append(active[1].to(torch.int32).numpy())
             values.append(f[active].numpy())
