@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from services.cli.failures import fail
-from services.cli.render.console import console, error_console, print_json
-from services.cli.render.diagnosis import diagnosis_table, verdict
+from services.cli.render.console import EMBER, console, error_console, print_json
 from services.inference.examination import examine_all
 from services.inference.sae.doctor import Diagnosis
 from services.inference.sae.errors import SaeError
 from services.inference.settings import InferenceSettings
 from services.inference.setup_errors import SetupError
+from services.saelab.diagnosis_table import diagnosis_table, verdict
 
 
 def examine(settings: InferenceSettings, *, as_json: bool) -> bool:
@@ -32,6 +32,6 @@ def examine(settings: InferenceSettings, *, as_json: bool) -> bool:
         fail(f"There are no SAEs for {settings.model}.", "Name one with --sae PATH.")
     else:
         for each in diagnoses:
-            console().print(diagnosis_table(each.sae.id, each.checks))
+            console().print(diagnosis_table(each.sae.id, each.checks, f"bold {EMBER}"))
             console().print(verdict(each.checks, refused=each.refused))
     return not any(each.refused for each in diagnoses)

@@ -1,4 +1,4 @@
-"""The doctor's findings as a table."""
+"""The doctor's findings as a table, for `hearth doctor` and `hearth sae import`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Protocol
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
-
-from services.cli.render.console import EMBER
 
 _SIGNS = {"ok": ("✓ ok", "green"), "warn": ("! look", "yellow"), "fail": ("✗ bad", "bold red")}
 
@@ -30,9 +28,9 @@ class Finding(Protocol):
         """A sentence."""
 
 
-def diagnosis_table(sae: str, findings: Sequence[Finding]) -> Table:
+def diagnosis_table(sae: str, findings: Sequence[Finding], title_style: str = "bold") -> Table:
     """A row for each check, with its sentence."""
-    table = Table(box=SIMPLE_HEAD, title=f"SAE {sae}", title_justify="left", title_style=f"bold {EMBER}")
+    table = Table(box=SIMPLE_HEAD, title=f"SAE {sae}", title_justify="left", title_style=title_style)
     table.add_column("Check", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("Finding", overflow="fold")
