@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class SaeLabError(RuntimeError):
     """A step of the SAE lab cannot go on."""
@@ -29,3 +31,23 @@ class RunMismatch(SaeLabError):
 
 class TableError(SaeLabError):
     """A table of features or labels is missing, broken, or of another release."""
+
+
+class LabelFileError(SaeLabError):
+    """A file of labels or feature data is not what its format says.
+
+    `line` counts from 1, None where the whole file is at fault; `field` is empty where the whole line is. `unit` says
+    what is counted: in a JSON array it is entries.
+    """
+
+    def __init__(
+        self, file: Path, line: int | None, field: str, expected: str, found: str, unit: str = "line"
+    ) -> None:
+        place = str(file) if line is None else f"{file}, {unit} {line}"
+        super().__init__(f"{place}: {f'{field}: ' if field else ''}expected {expected}, found {found}")
+        self.file, self.line, self.field = file, line, field
+        self.expected, self.found = expected, found
+
+
+class ImportRefused(SaeLabError):
+    """What is to be imported does not fit together, or the folder is taken."""
