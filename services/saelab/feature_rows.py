@@ -22,6 +22,8 @@ class FeatureClass(StrEnum):
     """The chat template's own tokens."""
     DEAD = "dead"
     """Never active."""
+    UNCLASSIFIED = "unclassified"
+    """Not looked at: imported from an export without examples of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,8 @@ class TokenWeight:
     """As readable text: a leading space is kept."""
     id: int
     weight: float
-    """Change of its logit, relative to the mean token's, for a unit step along the decoder direction (see
-    logit_lens.py); negative where it is suppressed."""
+    """Nats by which a nudge of strength 0.5 changes its logit, above the mean over features (see output_effects.py);
+    where that was not measured, its weight through the unembedding alone (logit_lens.py). Negative where suppressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ class FeatureRow:
     """Activations over the reference corpus, counted in the bins between FeatureTableInfo.histogram_edges."""
     feature_class: FeatureClass
     output_score: float | None = None
-    """How far a nudge raises the promoted tokens in the model's real output, 0 to 1; see output_score.py."""
+    """Nats by which a nudge of strength 0.5 raises the promoted tokens above all others, in contexts by which they were
+    not chosen (output_effects.py); near 0 where the feature has no effect of its own. None where not measured."""
     steering: tuple[Dose, ...] = ()
     """In order of strength; empty where not measured."""
     steerability: float | None = None
