@@ -29,8 +29,12 @@ class Distribution:
         return cls(edges, np.concatenate([[0.0], np.cumsum(heights)]))
 
     def quantile(self, share: float) -> float:
-        """The activation that this share of all activations does not exceed."""
-        return float(np.interp(share * self.below[-1], self.below, self.edges))
+        """The smallest activation that this share of all activations does not exceed."""
+        wanted = share * self.below[-1]
+        bar = max(1, int(np.searchsorted(self.below, wanted, side="left")))
+        low, high = self.below[bar - 1 : bar + 1]
+        inside = (wanted - low) / (high - low) if high > low else 0.0
+        return float(self.edges[bar - 1] + inside * (self.edges[bar] - self.edges[bar - 1]))
 
     def share_up_to(self, activation: float) -> float:
         """The share of activations that are at most this one."""

@@ -70,7 +70,9 @@ def replay(
 def _measured(index: int, example: ExportedExample, ids: list[int], sae: Sae, room: ExaminingRoom) -> float:
     """The feature's activation at the example's peak, raw."""
     bos = room.tokenizer.plain.bos_token_id
-    first = [bos] if room.calibration.starts_with_bos and bos is not None and ids[0] != bos else []
+    # Exports leave the first token out where it is the beginning of the sequence.
+    begins = bool(sae.card.get("prepend_bos", room.calibration.starts_with_bos)) and bos is not None
+    first = [bos] if begins and ids[0] != bos else []
     end = len(first) + example.peak + 1  # What comes after the peak cannot change it.
     tokens = torch.tensor([*first, *ids][:end][-room.model.context_length :])
     h = residuals_of(room.model.module, [tokens], [sae.layer])[sae.layer][-1:]
