@@ -70,6 +70,32 @@ class HookedModel:
             output: Tensor = self.model(input_ids=tokens, use_cache=False).logits
         return output
 
+    def next_logits(
+        self, tokens: Int[Tensor, "1 length"], edit: Callable[[Tensor], Tensor] | None = None
+    ) -> Float[Tensor, "batch vocabulary"]:
+        """Logits after the last token. Where `edit` makes a batch of the one sequence, only the blocks above the hook
+        point run on all of it."""
+        with torch.inference_mode(), self.edited(edit):
+            output: Tensor = self.model(input_ids=tokens, use_cache=False, logits_to_keep=1).logits
+        return output[:, -1]
+
+    def continued(
+        self, prompt: Int[Tensor, " length"], rows: Int[Tensor, "batch more"]
+    ) -> tuple[Float[Tensor, "batch more d_model"], Float[Tensor, "batch more vocabulary"]]:
+        """Residual stream and next-token logits at tokens that follow a prompt, which is read once for all rows."""
+        seen: list[Tensor] = []
+
+        def keep(hidden: Tensor) -> Tensor:
+            seen.append(hidden)
+            return hidden
+
+        with torch.inference_mode():
+            cache = self.model(input_ids=prompt[None], use_cache=True, logits_to_keep=1).past_key_values
+            cache.batch_repeat_interleave(len(rows))
+            with self.edited(keep):
+                logits: Tensor = self.model(input_ids=rows, past_key_values=cache, use_cache=True).logits
+        return seen[0], logits
+
     @contextmanager
     def edited(self, edit: Callable[[Tensor], Tensor] | None) -> Iterator[None]:
         """Inside, every pass of the model has its residual stream [batch, length, d_model] replaced by `edit` of it."""
