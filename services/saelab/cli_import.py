@@ -20,6 +20,12 @@ if TYPE_CHECKING:  # They bring torch.
     from services.inference.sae.doctor import Check, Diagnosis
     from services.saelab.importing.importer import Imported
 
+_HELP = (
+    "Import a ready SAE, and labels for it: converted, examined on its model, and written as a folder to serve.\n\n"
+    "The doctor checks that the SAE fits the model: width, block, variance explained. What does not fit is refused, "
+    "and the folder is written whole or not at all. Labels are checked too: an export's own examples are run through "
+    "the model, and must fire."
+)
 _EPILOG = """Examples, each of an SAE that was downloaded into a folder of that name:
 
 [bold]hearth sae import ./layer_12/width_16k/average_l0_82 --model google/gemma-2-2b --out models/gemma-l12[/]
@@ -38,9 +44,11 @@ class Weights(StrEnum):
     FLOAT32 = "float32"
 
 
-@sae_app.command("import", epilog=_EPILOG)
+@sae_app.command("import", help=_HELP, epilog=_EPILOG)
 def import_(
-    source: Annotated[Path, typer.Argument(help="The SAE's folder or file.", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="The SAE's folder or file.", show_default=False)
+    ],
     out: Annotated[
         Path, typer.Option(help="Folder to write; SOURCE itself adds labels to it.", show_default=False)
     ],
@@ -109,12 +117,7 @@ def import_(
         int | None, typer.Option(help="CPU threads; all unless given.", min=1, show_default=False)
     ] = None,
 ) -> None:
-    """Import a ready SAE, and labels for it: converted, examined on its model, and written as a folder to serve.
-
-    The doctor checks that the SAE fits the model: width, block, variance explained. What does not fit is refused, and
-    the folder is written whole or not at all. Labels are checked too: an export's own examples are run through the
-    model, and must fire.
-    """
+    """Import a ready SAE, and labels for it."""
     from services.saelab.importing.importer import ImportSettings, Watch, import_sae
 
     settings = ImportSettings(
@@ -183,6 +186,13 @@ def _tell(imported: Imported) -> None:
     console.print("Next:", style="bold")
     console.print(f"  hearth up --model {model} --sae {folder}", soft_wrap=True, markup=False)
     if not imported.features:
+        first = f"hearth sae activations --model {model} --hook-point {imported.sae.hook_point}"
         console.print(f"  hearth sae features {folder} --model {model}", soft_wrap=True, markup=False)
+        console.print(f"    measures every feature; needs `{first}` before", soft_wrap=True, markup=False)
     if not imported.labels:
-        console.print(f"  hearth sae label {folder} --model {model}", soft_wrap=True, markup=False)
+        console.print(
+            f"  hearth sae import {folder} --out {folder} --labels FILE", soft_wrap=True, markup=False
+        )
+        console.print(
+            "    adds labels from elsewhere; `hearth sae label` makes some", soft_wrap=True, markup=False
+        )

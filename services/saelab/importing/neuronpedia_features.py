@@ -148,7 +148,7 @@ def _example(row: Row) -> ExportedExample | None:
     if values[peak] <= 0.0:
         return None
     drawn = (row.optional_number("binContains") or 0.0) > 0.0
-    return ExportedExample(tuple(tokens), array("f", values), peak, drawn)
+    return ExportedExample(tuple(tokens), values, peak, drawn)
 
 
 class _Keep:
@@ -194,4 +194,4 @@ def _cut(example: ExportedExample) -> ExportedExample:
     start = max(0, example.peak - BEFORE)
     place = slice(start, example.peak + AFTER + 1)
     tokens = tuple(map(intern, example.tokens[place]))
-    return ExportedExample(tokens, example.values[place], example.peak - start, example.drawn)
+    return ExportedExample(tokens, array("f", example.values[place]), example.peak - start, example.drawn)
