@@ -56,3 +56,16 @@ def corpus(
             console.print(
                 f"[yellow]{escape(name)}[/yellow] was not used to its end: more --characters would take more of it"
             )
+
+
+@sae_app.command()
+def sources() -> None:
+    """List the packages that the corpus takes text from, each with its licence and genre."""
+    from services.saelab.sources import load_sources
+
+    with friendly():
+        table = Table("source", "licence", "genre", "language", "package")
+        for source in load_sources():
+            package = f"{source.client}: {', '.join(source.packages)}"
+            table.add_row(source.name, source.licence, source.genre, source.language, package)
+        console.print(table)

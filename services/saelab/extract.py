@@ -1,4 +1,7 @@
-"""Ways to get documents out of the files of a package: a registry of small functions."""
+"""Ways to get documents out of the files of a package: a registry of small functions.
+
+Those of one kind of work lie in extract_prose.py and extract_records.py.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,8 @@ def get_extractor(name: str) -> Extractor:
     return EXTRACTORS[name]
 
 
-def _decoded(files: Files) -> Iterator[str]:
+def decoded(files: Files) -> Iterator[str]:
+    """The text of each file, unpacked where it is compressed."""
     for name, data in files:
         if name.endswith((".gz", ".dz")):
             data = gzip.decompress(data)
@@ -61,14 +65,14 @@ def _decoded(files: Files) -> Iterator[str]:
 @extractor("plain")
 def _plain(files: Files, keys: tuple[str, ...]) -> Iterator[Piece]:
     """Each file is one document."""
-    for text in _decoded(files):
+    for text in decoded(files):
         yield Piece(text)
 
 
 @extractor("json")
 def _json(files: Files, keys: tuple[str, ...]) -> Iterator[Piece]:
     """Each item of a list, or value of an object of objects, is one document: all strings under `keys`, in order."""
-    for text in _decoded(files):
+    for text in decoded(files):
         loaded = json.loads(text)
         if isinstance(loaded, dict):
             nested = all(isinstance(value, dict) for value in loaded.values())
@@ -95,7 +99,7 @@ def _strings(value: Any, keys: tuple[str, ...], *, inside: bool) -> Iterator[str
 @extractor("html")
 def _html(files: Files, keys: tuple[str, ...]) -> Iterator[Piece]:
     """Each page (HTML or other tagged text) is one document, without its navigation, scripts and metadata."""
-    for text in _decoded(files):
+    for text in decoded(files):
         page = _Page()
         page.feed(text)
         page.close()
@@ -157,43 +161,15 @@ class _Page(HTMLParser):
 @extractor("fortune")
 def _fortune(files: Files, keys: tuple[str, ...]) -> Iterator[Piece]:
     """Pieces between lines that hold a percent sign alone."""
-    for text in _decoded(files):
+    for text in decoded(files):
         for piece in re.split(r"\n%\n", text):
             yield Piece(re.sub(r".\x08", "", piece).expandtabs(4))
 
 
-@extractor("dictd")
-def _dictd(files: Files, keys: tuple[str, ...]) -> Iterator[Piece]:
-    """Entries of a dictd dictionary: a head word at the margin, the entry indented below."""
-    for text in _decoded(files):
-        for entry in re.split(r"\n\n(?=\S)", text):
-            head, _, body = entry.partition("\n")
-            body = _unwrapped(body)
-            yield Piece(f"{head}\n{body}", head.strip() if body else "")
-
-
-@extractor("jargon")
-def _jargon(files: Files, keys: tuple[str, ...]) -> Iterator[Piece]:
-    """Entries `   :word: text` of the Jargon File."""
-    for text in _decoded(files):
-        for entry in re.split(r"\n +(?=:[^:\n]+:)", text)[1:]:
-            match = re.match(r":([^:\n]+):", entry)
-            yield Piece(_unwrapped(entry), match[1] if match else "")
-
-
-def _unwrapped(text: str) -> str:
+def unwrapped(text: str) -> str:
     """Text wrapped at a fixed width and indented, as paragraphs; cross-reference braces removed."""
     paragraphs = re.split(r"\n\s*\n", re.sub(r"[{}]", "", text))
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs).strip()
-
-
-@extractor("endless-sky")
-def _endless_sky(files: Files, keys: tuple[str, ...]) -> Iterator[Piece]:
-    """Missions of Endless Sky: the sentences of one mission's conversations are one document."""
-    for text in _decoded(files):
-        for block in re.split(r"\n(?=\S)", text):
-            spoken = re.findall(r"[`\"]([^`\"\n]{40,})[`\"]|`([^`\n]{40,})`", block)
-            yield Piece("\n".join((first or second).strip() for first, second in spoken))
 
 
 @extractor("sword")

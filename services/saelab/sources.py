@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from services.saelab import extract_prose as extract_prose  # These two register their extractors.
+from services.saelab import extract_records as extract_records
 from services.saelab.errors import CorpusError
 from services.saelab.extract import Piece, get_extractor
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 import zipfile
 from collections import Counter
@@ -165,39 +164,6 @@ def test_every_source_of_the_table_can_be_extracted_and_says_its_licence() -> No
         assert source.licence
         assert source.genre
         assert source.client in ("apt", "pip", "npm")
-
-
-@pytest.mark.parametrize(
-    ("extract", "file", "expected"),
-    [
-        ("fortune", "One.\n%\nTwo.\n", ["One.", "Two.\n"]),
-        (
-            "dictd",
-            "bot\n\n   A {program} that\n   runs.\n\nbug\n\n   A fault.\n",
-            ["bot\nA program that runs.", "bug\nA fault."],
-        ),
-        (
-            "jargon",
-            "top\n   :foo: n.\n\n   A word.\n\n   :bar: n.\n\n   Another.\n",
-            [":foo: n.\n\nA word.", ":bar: n.\n\nAnother."],
-        ),
-        (
-            "html",
-            "<html><head><title>T</title></head><body><div class='related'><div>Nav</div></div>"
-            "<p>One &amp; two</p><script>x()</script><p>Three</p></body></html>",
-            ["One & two\n\nThree"],
-        ),
-    ],
-)
-def test_texts_are_taken_out_of_their_formats(extract: str, file: str, expected: list[str]) -> None:
-    found = [piece.text for piece in get_extractor(extract)([("name", file.encode())], ())]
-    assert found == expected
-
-
-def test_json_documents_hold_the_strings_under_the_keys_in_order() -> None:
-    file = json.dumps([{"title": "A", "say": ["x", {"say": "y"}], "no": "z"}, {"say": "w"}])
-    found = list(get_extractor("json")([("name", file.encode())], ("say",)))
-    assert [(piece.title, piece.text) for piece in found] == [("A", "x\ny"), ("", "w")]
 
 
 def test_members_of_tar_packages_are_read_by_pattern(tmp_path: Path) -> None:
