@@ -31,7 +31,7 @@ from services.inference.tokenizer import Message
 from services.saelab.documents import write_documents
 from services.saelab.errors import SaeLabError
 from services.saelab.write_prompts import PROMPTS, Assignment, PromptTable, load_prompts
-from services.saelab.written import Answer, Journal, Written, assemble, document_of, is_complete
+from services.saelab.written import Answer, Answers, Written, assemble, document_of, is_complete
 from services.steering.edits import Steering
 
 WRITTEN = "written.jsonl"
@@ -98,14 +98,14 @@ def write(settings: WriteSettings, progress: Progress = lambda status: None) -> 
     """
     table = load_prompts(settings.prompts)
     with _engine(settings) as host:
-        journal = Journal.open(settings.journal, _run_of(settings, host, table))
+        answers = Answers(settings.journal, _run_of(settings, host, table))
         try:
-            asyncio.run(_Desk(settings, host, table, journal, progress).work())
+            asyncio.run(_Desk(settings, host, table, answers, progress).work())
         except HearthError as error:
             raise SaeLabError(f"the engine stopped writing: {error}") from error
         finally:
-            journal.close()
-        return _save(settings, table, journal)
+            answers.close()
+        return _save(settings, table, answers)
 
 
 @contextmanager
@@ -142,9 +142,9 @@ def _run_of(settings: WriteSettings, host: ModelHost, table: PromptTable) -> dic
     }
 
 
-def _save(settings: WriteSettings, table: PromptTable, journal: Journal) -> Written:
+def _save(settings: WriteSettings, table: PromptTable, answers: Answers) -> Written:
     written = assemble(
-        journal.answers, lambda number: table.assignment(settings.seed, number), settings.tokens
+        answers.by_number, lambda number: table.assignment(settings.seed, number), settings.tokens
     )
     try:
         write_documents(settings.out, written.documents)
@@ -163,14 +163,14 @@ class _Desk:
         settings: WriteSettings,
         host: ModelHost,
         table: PromptTable,
-        journal: Journal,
+        answers: Answers,
         progress: Progress,
     ) -> None:
         self._settings, self._host, self._table = settings, host, table
-        self._journal, self._progress = journal, progress
+        self._answers, self._progress = answers, progress
         self._kept = self._documents = self._left_out = self._drawn = 0
-        self._highest = max(journal.answers, default=-1)
-        for number in journal.answers:
+        self._highest = max(answers.by_number, default=-1)
+        for number in answers.by_number:
             self._count(self._assignment(number))
 
     async def work(self) -> None:
@@ -198,7 +198,7 @@ class _Desk:
                 )
                 self._give_up_if_hopeless()
                 if now - saved > _SAVE_SECONDS:
-                    _save(self._settings, self._table, self._journal)
+                    _save(self._settings, self._table, self._answers)
                     saved = now
         finally:
             for task in tasks:
@@ -211,13 +211,16 @@ class _Desk:
         return number <= self._highest or self._kept + running * usual < self._settings.tokens
 
     def _is_done(self, number: int) -> bool:
-        return is_complete(self._assignment(number), self._journal.answers.get(number, []))
+        return is_complete(self._assignment(number), self._written(number))
+
+    def _written(self, number: int) -> list[Answer]:
+        return self._answers.by_number.get(number, [])
 
     def _assignment(self, number: int) -> Assignment:
         return self._table.assignment(self._settings.seed, number)
 
     def _count(self, assignment: Assignment) -> None:
-        answers = self._journal.answers[assignment.number]
+        answers = self._written(assignment.number)
         if not is_complete(assignment, answers):
             return
         document, tokens, _ = document_of(assignment, answers)
@@ -234,11 +237,11 @@ class _Desk:
             )
 
     async def _document(self, assignment: Assignment) -> None:
-        answers = self._journal.answers.get(assignment.number, [])
+        answers = self._written(assignment.number)
         while not is_complete(assignment, answers):
             answer = await self._answer(assignment, answers)
-            self._journal.add(assignment.number, answer)
-            answers = self._journal.answers[assignment.number]
+            self._answers.add(assignment.number, answer)
+            answers = self._written(assignment.number)
         self._count(assignment)
 
     async def _answer(self, assignment: Assignment, answers: list[Answer]) -> Answer:

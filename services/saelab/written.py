@@ -1,20 +1,18 @@
-"""Text that the model wrote itself: the journal of its answers, which of them are fit to use, and the documents."""
+"""Text that the model wrote itself: all its answers, which of them are fit to use, and the documents."""
 
 from __future__ import annotations
 
-import errno
-import json
-import os
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from io import FileIO
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from services.saelab.documents import SELF_WRITTEN, Document, Message, document_id
-from services.saelab.errors import CorpusError, RunMismatch, SaeLabError
+from services.saelab.errors import CorpusError
+from services.saelab.journal import Journal
 from services.saelab.steer import distinct_runs
 from services.saelab.write_prompts import Assignment
 
@@ -112,81 +110,35 @@ def assemble(
     return Written(written.documents, total, written.left_out)
 
 
-@dataclass(slots=True)
-class Journal:
-    """All answers of a run on disk, one JSON line each, in the order in which they came.
+class Answers:
+    """All answers of a run, kept in a journal in the order in which they came.
 
-    A line is written as soon as its answer is there: who kills the run loses the answers that were being written.
+    Each is written as soon as it is there: who kills the run loses the answers that were being written.
     """
 
-    path: Path
-    answers: dict[int, list[Answer]] = field(default_factory=dict)
-    """By number of the document, in order of turns."""
-    _file: FileIO | None = None
+    def __init__(self, path: Path, run: dict[str, Any]) -> None:
+        """Starts, or goes on with, the answers of the run of these settings.
 
-    @classmethod
-    def open(cls, path: Path, run: dict[str, Any]) -> Journal:
-        """Starts, or goes on with, the journal of the run of these settings.
-
-        Raises RunMismatch where another run's journal is there, CorpusError where a line is broken. A last line
-        that was cut off by a kill is dropped.
+        Raises RunMismatch where another run's are there, SaeLabError where the file is broken.
         """
-        journal = cls(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
-            whole = sum(len(line) + 1 for line in lines[:-1])
-            if lines[0] and len(lines) > 1:
-                journal._read(lines[:-1], run)
-            journal._file = FileIO(path, "a")
-            journal._file.truncate(whole)
-        except OSError as error:
-            raise SaeLabError(f"{path} cannot be used: {error}") from error
-        if not whole:
-            journal._append(run)
-        return journal
-
-    def _read(self, lines: list[bytes], run: dict[str, Any]) -> None:
-        for line, data in enumerate(lines, 1):
+        self._journal = Journal(path, run)
+        self.by_number: dict[int, list[Answer]] = {}
+        """By number of the document, in order of turns."""
+        for line, row in enumerate(self._journal.rows, 2):
             try:
-                row = json.loads(data)
-                if line == 1:
-                    self._claim(row, run)
-                else:
-                    self.answers.setdefault(row["number"], []).append(
-                        Answer(row["text"], row["tokens"], row["surprise"])
-                    )
-            except (ValueError, KeyError, TypeError) as error:
+                answer = Answer(row["text"], row["tokens"], row["surprise"])
+                self.by_number.setdefault(row["number"], []).append(answer)
+            except (KeyError, TypeError) as error:
                 raise CorpusError(
-                    f"{self.path}, line {line} is no answer ({error}); delete the file to write anew"
+                    f"{path}, line {line} is no answer ({error}); delete the file to write anew"
                 ) from error
-
-    def _claim(self, found: dict[str, Any], run: dict[str, Any]) -> None:
-        changed = sorted(key for key in run.keys() | found.keys() if run.get(key) != found.get(key))
-        if changed:
-            raise RunMismatch(
-                f"{self.path} is of another run (different: {', '.join(changed)}): choose another file, or delete it"
-            )
 
     def add(self, number: int, answer: Answer) -> None:
         """Keeps an answer. A full disk raises SaeLabError."""
-        self.answers.setdefault(number, []).append(answer)
-        self._append({"number": number} | asdict(answer))
-
-    def _append(self, row: dict[str, Any]) -> None:
-        assert self._file is not None
-        line = (json.dumps(row, ensure_ascii=False) + "\n").encode()
-        try:
-            if self._file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            raise SaeLabError(
-                f"{self.path} could not be written ({error}): free some space and run the same command again, "
-                "which goes on from here"
-            ) from error
+        self._journal.add([{"number": number} | asdict(answer)])
+        self.by_number.setdefault(number, []).append(answer)
 
     def close(self) -> None:
-        """Closes the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Closes the journal."""
+        with suppress(OSError):  # On a full disk what could not be written was told already.
+            self._journal.close()

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from services.saelab.documents import read_documents
 from services.saelab.errors import CorpusError, RunMismatch, SaeLabError
 from services.saelab.write import Status, WriteSettings, _whole_sentences, write
 from services.saelab.write_prompts import PIECE, Assignment, load_prompts
-from services.saelab.written import Answer, Journal, assemble, document_of, fault
+from services.saelab.written import Answer, Answers, assemble, document_of, fault
 from tests.saelab.tiny_lab import WORDS
 
 PROSE = (
@@ -219,22 +218,11 @@ def test_documents_come_in_order_up_to_the_first_gap_and_never_twice() -> None:
     assert len(assemble(answers, asked, 24).documents) == 1
 
 
-def test_a_broken_line_of_the_journal_is_named(tmp_path: Path) -> None:
+def test_a_line_that_is_no_answer_is_named(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     path.write_text('{"seed": 0}\n{"number": 0}\n', encoding="utf-8")
     with pytest.raises(CorpusError, match=r"j\.jsonl, line 2"):
-        Journal.open(path, {"seed": 0})
-
-
-def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path: Path) -> None:
-    journal = Journal.open(tmp_path / "j.jsonl", {"seed": 0})
-    journal.add(0, Answer(PROSE, 24, 2.0))
-    journal.close()
-    journal._file = FileIO("/dev/full", "a")
-    with pytest.raises(SaeLabError, match="free some space"):
-        journal.add(1, Answer(PROSE, 24, 2.0))
-    journal.close()
-    assert Journal.open(tmp_path / "j.jsonl", {"seed": 0}).answers == {0: [Answer(PROSE, 24, 2.0)]}
+        Answers(path, {"seed": 0})
 
 
 def test_text_that_was_cut_off_ends_with_a_sentence() -> None:
