@@ -45,7 +45,7 @@ def features(
     model: Model = EMBEDDED_MODEL_ID,
     without: Annotated[
         list[str] | None,
-        typer.Option(help="A stage that is not run: output, steerability; may be repeated."),
+        typer.Option(help="A stage that is not run: classes, output, steerability; may be repeated."),
     ] = None,
     sample: Annotated[
         int | None,
@@ -66,7 +66,7 @@ def features(
     from services.saelab.activating import ActivatingSettings
     from services.saelab.activation_statistics import StatisticsSettings
     from services.saelab.feature_assembly import make_features
-    from services.saelab.features import OPTIONAL, FeatureSettings, Stage
+    from services.saelab.feature_bench import OPTIONAL, FeatureSettings, Stage
     from services.saelab.steerability import SteerabilitySettings
 
     left_out = frozenset(without or ())
@@ -98,6 +98,7 @@ def features(
         units = {
             Stage.STATISTICS: "shards of activations",
             Stage.EXAMPLES: "windows of text",
+            Stage.CLASSES: "windows of the corpus",
             Stage.OUTPUT: "features' effect on the output",
             Stage.STEERABILITY: "features steered",
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from services.inference.tokenizer import Tokenizer
-from services.saelab.activating import Activating, ActivatingSettings
+from services.saelab.activating import Activating
 from services.saelab.annotated import ROLES, AnnotatedText, pieces
 from services.saelab.feature_classes import ActiveToken
 from services.saelab.feature_rows import Example
@@ -39,40 +39,82 @@ class ExampleSettings:
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     place: int
+    value: float
     around: Float[np.ndarray, " context"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text, and where features are active in it."""
+
+    text: AnnotatedText
+    found: Activating
+    before: int
+    """Tokens of a context before the active one."""
+
+    def top(self, feature: int) -> list[_Candidate]:
+        """The largest activations that were kept, largest first."""
+        return self._candidates(self.found.top, feature)
+
+    def sample(self, feature: int) -> list[_Candidate]:
+        """Those that were drawn, largest first."""
+        return sorted(self._candidates(self.found.sample, feature), key=lambda c: -c.value)
+
+    def _candidates(self, kept: Kept, feature: int) -> list[_Candidate]:
+        places, contexts = kept.places[feature].numpy(), kept.contexts[feature].numpy()
+        return [
+            _Candidate(int(place), float(around[self.before]), around)
+            for place, around in zip(places, contexts, strict=True)
+            if place >= 0
+        ]
+
+
+def strong_tokens(sources: Sequence[Source], spelling: Spelling, feature: int) -> list[ActiveToken]:
+    """The tokens of all texts that a feature is most active on: what it is about, where weak activations are noise."""
+    found = [(source.text, candidate) for source in sources for candidate in source.top(feature)]
+    least = STRONG * max((candidate.value for _, candidate in found), default=0.0)
+    return [_active(text, c, spelling) for text, c in found if c.value >= least]
+
+
+def _active(text: AnnotatedText, candidate: _Candidate, spelling: Spelling) -> ActiveToken:
+    place = candidate.place
+    start, end = text.bounds(place)
+    tokens = text.tokens[start:end]
+    word, begins = spelling.word(tokens, place - start)
+    return ActiveToken(
+        spelling.names[tokens[place - start]],
+        word,
+        begins < place - start,
+        int(text.roles[place]),
+        int(text.turn_positions[place]),
+        candidate.value,
+    )
 
 
 class ExamplePicker:
     """Picks examples out of what was kept."""
 
-    def __init__(
-        self,
-        text: AnnotatedText,
-        found: Activating,
-        kept: ActivatingSettings,
-        tokenizer: Tokenizer,
-        spelling: Spelling,
-        settings: ExampleSettings,
-    ) -> None:
-        self._text, self._found, self._kept = text, found, kept
-        self._tokenizer, self._spelling, self._settings = tokenizer, spelling, settings
+    def __init__(self, source: Source, after: int, tokenizer: Tokenizer, settings: ExampleSettings) -> None:
+        """`after` is the number of a context's tokens after the active one."""
+        self._source, self._text, self._after = source, source.text, after
+        self._tokenizer, self._settings = tokenizer, settings
 
     def examples(self, feature: int) -> tuple[Example, ...]:
         """The top ones, then those of quantiles, largest first; all of different documents, no two alike.
 
         A quantile is the share of the sample that is at most as large.
         """
-        sample = sorted(self._candidates(self._found.sample, feature), key=lambda c: -self._value(c))
-        values = np.array([self._value(candidate) for candidate in sample[::-1]])
+        sample = self._source.sample(feature)
+        values = np.array([candidate.value for candidate in sample[::-1]])
         fresh = _Fresh(self._text)
         chosen: list[Example] = []
 
         def take(kind: Literal["top", "quantile"], candidates: Iterable[_Candidate], count: int) -> None:
             for candidate in fresh.first(candidates, count):
-                share = float(np.searchsorted(values, self._value(candidate), side="right")) / len(values)
+                share = float(np.searchsorted(values, candidate.value, side="right")) / len(values)
                 chosen.append(self._example(kind, share, candidate))
 
-        take("top", self._candidates(self._found.top, feature), self._settings.top)
+        take("top", self._source.top(feature), self._settings.top)
         edges = np.linspace(0, len(sample), self._settings.slices + 1).round().astype(int)
         for start, end in pairwise(edges):
             # From the middle of the slice outwards, so that the examples stand for it.
@@ -82,23 +124,11 @@ class ExamplePicker:
         kinds = {"top": 0, "quantile": 1}
         return tuple(sorted(chosen, key=lambda e: (kinds[e.kind], -e.activations[e.peak])))
 
-    def strong_tokens(self, feature: int) -> list[ActiveToken]:
-        """The tokens that the feature is most active on: what it is about, where weak activations are mostly noise."""
-        top = self._candidates(self._found.top, feature)
-        return [self._active(c) for c in top if self._value(c) >= STRONG * self._value(top[0])]
-
-    def _candidates(self, kept: Kept, feature: int) -> list[_Candidate]:
-        places, contexts = kept.places[feature].numpy(), kept.contexts[feature].numpy()
-        return [_Candidate(int(place), contexts[n]) for n, place in enumerate(places) if place >= 0]
-
-    def _value(self, candidate: _Candidate) -> float:
-        return float(candidate.around[self._kept.before])
-
     def _example(self, kind: Literal["top", "quantile"], quantile: float, candidate: _Candidate) -> Example:
         start, end = self._text.bounds(candidate.place)
-        first = max(start, candidate.place - self._kept.before)
-        last = min(end, candidate.place + self._kept.after + 1)
-        offset = first - (candidate.place - self._kept.before)
+        first = max(start, candidate.place - self._source.before)
+        last = min(end, candidate.place + self._after + 1)
+        offset = first - (candidate.place - self._source.before)
         values = candidate.around[offset : offset + last - first]
         return Example(
             kind,
@@ -108,20 +138,6 @@ class ExamplePicker:
             candidate.place - first,
             ROLES[self._text.roles[candidate.place]],
             self._text.ids[self._text.documents[candidate.place]],
-        )
-
-    def _active(self, candidate: _Candidate) -> ActiveToken:
-        place = candidate.place
-        start, end = self._text.bounds(place)
-        tokens = self._text.tokens[start:end]
-        word, begins = self._spelling.word(tokens, place - start)
-        return ActiveToken(
-            self._spelling.names[tokens[place - start]],
-            word,
-            begins < place - start,
-            int(self._text.roles[place]),
-            int(self._text.turn_positions[place]),
-            self._value(candidate),
         )
 
 

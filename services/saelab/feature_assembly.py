@@ -10,10 +10,11 @@ from torch import Tensor
 
 from services.saelab import feature_table
 from services.saelab.activation_statistics import HISTOGRAM_EDGES
-from services.saelab.examples import ExamplePicker
-from services.saelab.feature_classes import classify
+from services.saelab.examples import ExamplePicker, Source, strong_tokens
+from services.saelab.feature_bench import Bench, FeatureSettings
+from services.saelab.feature_classes import ActiveToken, classify
 from services.saelab.feature_rows import FeatureClass, FeatureRow, FeatureTableInfo, Neighbor, TokenWeight
-from services.saelab.features import Bench, FeatureSettings, Measured, Progress, measure
+from services.saelab.features import CLASS_KEPT, Measured, Progress, measure
 from services.saelab.logit_lens import lens, listed, ranked
 from services.saelab.neighbors import decoder_neighbors
 
@@ -49,14 +50,11 @@ def rows(bench: Bench, measured: Measured) -> Iterator[FeatureRow]:
     """The rows, in order of features."""
     settings, sae, statistics = bench.settings, bench.sae, measured.statistics
     assert sae.scales is not None
-    picker = ExamplePicker(
-        bench.text,
-        measured.activating,
-        settings.activating,
-        bench.tokenizer,
-        bench.spelling,
-        settings.examples,
-    )
+    written = Source(bench.text, measured.activating, settings.activating.before)
+    sources = [written]
+    if measured.elsewhere is not None:
+        sources.append(Source(bench.corpus_text, measured.elsewhere, CLASS_KEPT.before))
+    picker = ExamplePicker(written, settings.activating.after, bench.tokenizer, settings.examples)
     tokens = _Tokens(bench, measured)
     decoder = decoder_neighbors(sae.weights.W_dec, measured.live, settings.neighbors)
     coactive = statistics.neighbors, statistics.similarities
@@ -69,7 +67,9 @@ def rows(bench: Bench, measured: Measured) -> Iterator[FeatureRow]:
             scale=float(sae.scales[index]),
             max_activation=float(statistics.maxima[index]),
             histogram=tuple(statistics.histogram[index].tolist()),
-            feature_class=_class(picker, index, live=bool(measured.live[index])),
+            feature_class=_class(
+                strong_tokens(sources, bench.spelling, index), live=bool(measured.live[index])
+            ),
             output_score=None if measured.effects is None else float(measured.effects.scores[index]),
             steering=() if steered is None else steered.doses,
             steerability=None if steered is None else steered.steerability,
@@ -108,10 +108,10 @@ class _Tokens:
         return listed(self._words[which][feature], self._weights[which][feature], self._vocabulary)
 
 
-def _class(picker: ExamplePicker, feature: int, *, live: bool) -> FeatureClass:
-    tokens = picker.strong_tokens(feature)
+def _class(tokens: list[ActiveToken], *, live: bool) -> FeatureClass:
     if not live:
         return FeatureClass.DEAD
+    # Active in the reference corpus, but nowhere in the texts that were read: nothing speaks for another class.
     return classify(tokens) if tokens else FeatureClass.CONCEPT
 
 

@@ -14,7 +14,7 @@ from services.saelab.activating import Activating, ActivatingSettings, find_acti
 from services.saelab.annotated import ROLES, AnnotatedText, annotate
 from services.saelab.documents import TRAIN, read_documents
 from services.saelab.errors import BadActivation, RunMismatch
-from services.saelab.examples import STRONG, ExamplePicker, ExampleSettings
+from services.saelab.examples import STRONG, ExamplePicker, ExampleSettings, Source, strong_tokens
 from services.saelab.residual import HookedModel
 from services.saelab.shards import ShardFolder
 from services.saelab.vocabulary import Spelling
@@ -163,15 +163,15 @@ def test_nan_is_told(tmp_path: Path, sae: Sae, text: AnnotatedText, tiny_model: 
 
 
 @pytest.fixture(scope="module")
-def picker(
-    tmp_path_factory: pytest.TempPathFactory,
-    sae: Sae,
-    text: AnnotatedText,
-    model: HookedModel,
-    tokenizer: Tokenizer,
-) -> ExamplePicker:
-    found = found_in(sae, text, model, tmp_path_factory.mktemp("picked"))
-    return ExamplePicker(text, found, SETTINGS, tokenizer, Spelling.of(tokenizer), ExampleSettings(3, 2, 2))
+def source(
+    tmp_path_factory: pytest.TempPathFactory, sae: Sae, text: AnnotatedText, model: HookedModel
+) -> Source:
+    return Source(text, found_in(sae, text, model, tmp_path_factory.mktemp("picked")), SETTINGS.before)
+
+
+@pytest.fixture(scope="module")
+def picker(source: Source, tokenizer: Tokenizer) -> ExamplePicker:
+    return ExamplePicker(source, SETTINGS.after, tokenizer, ExampleSettings(3, 2, 2))
 
 
 def test_examples_are_what_the_text_and_the_feature_say(
@@ -210,12 +210,15 @@ def test_examples_are_what_the_text_and_the_feature_say(
     assert shown > 4 * FEATURES
 
 
-def test_strong_tokens_are_those_of_at_least_half_the_largest_activation(
-    picker: ExamplePicker, activations: torch.Tensor
+def test_strong_tokens_are_those_of_at_least_half_the_largest_activation_in_all_texts(
+    source: Source, tokenizer: Tokenizer, activations: torch.Tensor
 ) -> None:
+    spelling = Spelling.of(tokenizer)
     for feature in range(FEATURES):
-        tokens = picker.strong_tokens(feature)
+        tokens = strong_tokens([source], spelling, feature)
         largest = float(activations[:, feature].max())
         assert all(token.activation >= STRONG * largest * 0.999 for token in tokens)
         assert bool(tokens) == (largest > 0)
         assert all(token.text.strip() in token.word for token in tokens)
+        assert strong_tokens([source, source], spelling, feature) == tokens * 2
+    assert strong_tokens([], spelling, 0) == []
