@@ -20,13 +20,13 @@ from rich.console import Console
 from services.cli.answers import ModelInfo, SaeInfo
 from services.cli.platform import command_as_typed
 from services.cli.ports import free_port, port_problem
-from services.cli.render.diagnosis import diagnosis_table, verdict
 from services.cli.render.logs import LogLines
 from services.cli.render.welcome import welcome
 from services.cli.showcase import Showpiece, showpieces
 from services.inference.sae.base import Architecture, Sae, SaeWeights
 from services.inference.sae.doctor import Check, Status
 from services.inference.sae.write_saelens import write_saelens
+from services.saelab.diagnosis_table import diagnosis_table, verdict
 from tests.cli.conftest import Run
 from tests.cli.fake_server import FakeInference, running
 from tests.cli.test_command import ENVIRONMENT, HEARTH
