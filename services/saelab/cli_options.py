@@ -26,7 +26,7 @@ from services.saelab.errors import SaeLabError
 
 sae_app = typer.Typer(
     name="sae",
-    help="Make and measure sparse autoencoders: corpus, activations, train, evaluate, steer, features, card - in this order.",
+    help="Make and measure sparse autoencoders: corpus, activations, train, evaluate, steer, features, card, in order.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
