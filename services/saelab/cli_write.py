@@ -42,8 +42,8 @@ def write(
     seed: Seed = 0,
 ) -> None:
     """Let the model write chats and short pieces itself, from many prompts; goes on where it was stopped."""
-    from services.saelab.write import Status, WriteSettings
     from services.saelab.write import write as let_write
+    from services.saelab.write_settings import Status, WriteSettings
 
     with friendly():
         settings = WriteSettings(

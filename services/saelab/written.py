@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from services.saelab.documents import SELF_WRITTEN, Document, Message, document_id
-from services.saelab.errors import CorpusError
+from services.saelab.errors import CorpusError, SaeLabError
 from services.saelab.journal import Journal
 from services.saelab.steer import distinct_runs
 from services.saelab.write_prompts import Assignment
@@ -142,3 +143,52 @@ class Answers:
         """Closes the journal."""
         with suppress(OSError):  # On a full disk what could not be written was told already.
             self._journal.close()
+
+
+@dataclass(slots=True)
+class Draft:
+    """An answer that is being written."""
+
+    turn: int
+    tokens: list[int]
+    """What was drawn so far."""
+    nats: float
+    """Negative log-likelihood of it."""
+
+
+class Drafts:
+    """The answers that are being written; saved now and then, so that a kill loses only what came since."""
+
+    def __init__(self, path: Path, run: dict[str, Any]) -> None:
+        """Takes up the drafts that the same run left; there are none where another did, or where none can be read."""
+        self._path, self._run = path, run
+        self._drafts: dict[int, Draft] = {}
+        try:
+            saved = json.loads(path.read_text("utf-8"))
+            if saved["run"] == run:
+                self._drafts = {int(number): Draft(**draft) for number, draft in saved["drafts"].items()}
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+
+    def of(self, number: int, turn: int) -> Draft:
+        """The draft of a document at that turn, an empty one unless it was begun."""
+        draft = self._drafts.get(number)
+        if draft is None or draft.turn != turn:
+            draft = self._drafts[number] = Draft(turn, [], 0.0)
+        return draft
+
+    def drop(self, number: int) -> None:
+        """Forgets a draft whose answer is done."""
+        self._drafts.pop(number, None)
+
+    def save(self) -> None:
+        """Writes the file; it is whole or the one before. A full disk raises SaeLabError."""
+        drafts = {str(number): asdict(draft) for number, draft in self._drafts.items()}
+        partial = self._path.with_suffix(".partial")
+        try:
+            partial.write_text(json.dumps({"run": self._run, "drafts": drafts}), encoding="utf-8")
+            partial.replace(self._path)
+        except OSError as error:
+            raise SaeLabError(
+                f"{self._path} could not be written ({error}): free some space and run the same command again"
+            ) from error

@@ -17,9 +17,11 @@ from typer.testing import CliRunner
 from services.saelab.cli import sae_app
 from services.saelab.documents import read_documents
 from services.saelab.errors import CorpusError, RunMismatch, SaeLabError
-from services.saelab.write import Status, WriteSettings, _whole_sentences, write
+from services.saelab.write import write
+from services.saelab.write_desk import _whole_sentences
 from services.saelab.write_prompts import PIECE, Assignment, load_prompts
-from services.saelab.written import Answer, Answers, assemble, document_of, fault
+from services.saelab.write_settings import Status, WriteSettings
+from services.saelab.written import Answer, Answers, Drafts, assemble, document_of, fault
 from tests.saelab.tiny_lab import WORDS
 
 PROSE = (
@@ -41,7 +43,7 @@ say = ["Sing."]
 tokens = 30
 say = ["Why?", "And then?", "{Subject}!"]
 [pieces]
-tokens = 40
+tokens = 27
 about = ["{Subject} was"]
 free = ["The sea"]
 """
@@ -104,10 +106,12 @@ def test_a_killed_run_goes_on_and_ends_as_one_that_was_not_killed(
     whole = write(settings(tmp_path / "whole", writer_model, prompts))
     script = f"""
         from pathlib import Path
-        from services.saelab.write import WriteSettings, write
-        write(WriteSettings(Path({str(tmp_path / "cut" / "written.jsonl")!r}), {str(writer_model)!r}, 10**9,
-              top_p=1.0, rows=4, prompts=Path({str(prompts)!r})),
-              lambda status: print(status.documents, flush=True))
+        from services.saelab import write, write_desk
+        from services.saelab.write_settings import WriteSettings
+        write_desk.SAVE_SECONDS = 0.0
+        write.write(WriteSettings(Path({str(tmp_path / "cut" / "written.jsonl")!r}), {str(writer_model)!r}, 10**9,
+                                  top_p=1.0, rows=4, prompts=Path({str(prompts)!r})),
+                    lambda status: print(status.documents, flush=True))
     """
     journal = tmp_path / "cut" / "written.journal.jsonl"
     command = [sys.executable, "-c", textwrap.dedent(script)]
@@ -119,9 +123,37 @@ def test_a_killed_run_goes_on_and_ends_as_one_that_was_not_killed(
     kept = before[: before.rfind(b"\n") + 1]
     # What a kill in the middle of a line leaves.
     journal.write_bytes(kept + b'{"number": 3, "te')
+    drafts = json.loads((tmp_path / "cut" / "written.drafts.json").read_text())["drafts"]
+    assert any(draft["tokens"] for draft in drafts.values())
     again = write(settings(tmp_path / "cut", writer_model, prompts))
     assert again.documents == whole.documents
     assert journal.read_bytes().startswith(kept)
+
+
+def test_a_draft_is_gone_on_with_from_its_last_token(
+    writer_model: Path, prompts: Path, tmp_path: Path
+) -> None:
+    write(settings(tmp_path, writer_model, prompts, tokens=50))
+    run, *rows = map(json.loads, (tmp_path / "written.journal.jsonl").read_text().splitlines())
+    number = max(row["number"] for row in rows) + 1
+    sea = json.loads((writer_model / "tokenizer.json").read_text())["model"]["vocab"]["Ġsea"]
+    drafts = Drafts(tmp_path / "written.drafts.json", run)
+    drafts.of(number, 0).tokens[:] = [sea] * 5
+    drafts.save()
+    write(settings(tmp_path, writer_model, prompts, tokens=300))
+    _, *rows = map(json.loads, (tmp_path / "written.journal.jsonl").read_text().splitlines())
+    (text,) = [row["text"] for row in rows if row["number"] == number][:1]
+    assert text.split()[:5] == ["sea"] * 5
+    assert len(text.split()) > 5
+
+
+def test_drafts_of_another_run_are_not_taken_up(tmp_path: Path) -> None:
+    drafts = Drafts(tmp_path / "d.json", {"seed": 0})
+    drafts.of(7, 0).tokens.append(3)
+    drafts.save()
+    assert Drafts(tmp_path / "d.json", {"seed": 0}).of(7, 0).tokens == [3]
+    assert Drafts(tmp_path / "d.json", {"seed": 0}).of(7, 1).tokens == []
+    assert Drafts(tmp_path / "d.json", {"seed": 1}).of(7, 0).tokens == []
 
 
 def test_the_same_text_comes_whatever_is_written_beside_it(
@@ -153,7 +185,7 @@ def test_another_seed_is_another_run(writer_model: Path, prompts: Path, tmp_path
 def test_a_model_that_writes_nothing_fit_is_given_up(
     tiny_model: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.saelab.write._TRIED", 12)
+    monkeypatch.setattr("services.saelab.write_desk._TRIED", 12)
     with pytest.raises(SaeLabError, match="hardly anything fit"):
         write(settings(tmp_path, tiny_model, prompts))
 
