@@ -136,14 +136,14 @@ def test_a_draft_is_gone_on_with_from_its_last_token(
     write(settings(tmp_path, writer_model, prompts, tokens=50))
     run, *rows = map(json.loads, (tmp_path / "written.journal.jsonl").read_text().splitlines())
     number = max(row["number"] for row in rows) + 1
-    sea = json.loads((writer_model / "tokenizer.json").read_text())["model"]["vocab"]["Ġsea"]
+    ship = json.loads((writer_model / "tokenizer.json").read_text())["model"]["vocab"]["Ġship"]
     drafts = Drafts(tmp_path / "written.drafts.json", run)
-    drafts.of(number, 0).tokens[:] = [sea] * 5
+    drafts.of(number, 0).tokens[:] = [ship] * 5
     drafts.save()
     write(settings(tmp_path, writer_model, prompts, tokens=300))
     _, *rows = map(json.loads, (tmp_path / "written.journal.jsonl").read_text().splitlines())
     (text,) = [row["text"] for row in rows if row["number"] == number][:1]
-    assert text.split()[:5] == ["sea"] * 5
+    assert text.split()[:5] == ["ship"] * 5
     assert len(text.split()) > 5
 
 
