@@ -15,6 +15,7 @@ from services.saelab import cli_train as cli_train
 from services.saelab import cli_evaluate as cli_evaluate
 from services.saelab import cli_steer as cli_steer
 from services.saelab import cli_features as cli_features
+from services.saelab import cli_label as cli_label
 from services.saelab import cli_card as cli_card
 from services.saelab import cli_import as cli_import
 # isort: on

@@ -43,15 +43,15 @@ class Told:
 
 
 @contextmanager
-def lab_engine(model: str, sae: Path, rows: int, threads: int, device: str) -> Iterator[ModelHost]:
-    """The model with one SAE on an engine of its own that runs so many texts together.
+def lab_engine(model: str, sae: Path | None, rows: int, threads: int, device: str) -> Iterator[ModelHost]:
+    """The model, with one SAE or none, on an engine of its own that runs so many texts together.
 
     The doctor's refusal does not count: measuring a bad SAE is how one learns that it is bad. Raises SaeLabError where
     steering does not work.
     """
     settings = InferenceSettings(
         model=model,
-        saes=[str(sae)],
+        saes=[str(sae)] if sae else [],
         allow_mismatch=True,
         device=device,
         threads=threads,
@@ -63,7 +63,7 @@ def lab_engine(model: str, sae: Path, rows: int, threads: int, device: str) -> I
     try:
         host = load_host(settings)
     except SteeringBroken as error:
-        raise SaeLabError(f"{model} cannot be steered with {sae}: {error}") from error
+        raise SaeLabError(f"{model} cannot be run with {sae or 'our engine'}: {error}") from error
     try:
         yield host
     finally:

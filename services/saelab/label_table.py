@@ -26,7 +26,9 @@ VERSION = 1
 LONGEST = 80
 """Characters of a label, at most."""
 UNLABELLED = "unlabelled: "
-"""Begins a label that was tested and did not beat the labels of other features."""
+"""Begins a label that was tested and did not beat the labels of other features, or that was never found."""
+NO_SOURCE = "none"
+"""Source of what stands where no explainer found a label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,11 @@ class Label:
     def is_labelled(self) -> bool:
         """Whether there is a label that no test has refuted."""
         return bool(self.label) and not self.label.startswith(UNLABELLED)
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether an explainer found a label, whatever the test says of it."""
+        return bool(self.candidate) and self.source != NO_SOURCE
 
     @property
     def candidate(self) -> str:
