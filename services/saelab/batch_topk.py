@@ -3,10 +3,14 @@
 BatchTopK keeps the k x batch largest activations of a whole batch, so that tokens share the budget (Bussmann et al.
 2024, arXiv 2412.06410). Only 1 % of activations are non-zero: all products with them are sparse, and gradients are
 written out instead of recorded. The auxiliary loss revives dead features (Gao et al. 2024, arXiv 2406.04093).
+
+A Matryoshka SAE (Bussmann et al. 2025, arXiv 2503.17547) is several nested ones: the first m features must reconstruct
+x without the rest, for each m of some prefixes, and the losses of all prefixes are summed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -94,13 +98,10 @@ class Gradients:
 
     parameters: Parameters
     loss: float
-    """Mean over tokens of the squared error."""
+    """Mean over tokens of the squared error of the whole dictionary."""
     active: Sparse
-
-    @property
-    def smallest(self) -> float:
-        """The smallest activation that was chosen; 0 where none was."""
-        return float(self.active.values.min()) if len(self.active.values) else 0.0
+    smallest: float
+    """The smallest activation that was chosen, less its feature's offset; 0 where none was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,35 +122,68 @@ def gradients(
     k: int,
     hint: float = 0.0,
     revival: Revival | None = None,
+    *,
+    prefixes: Sequence[int] = (),
+    offset: Float[Tensor, " features"] | None = None,
 ) -> Gradients:
-    """Gradients of mean |x - reconstruction|^2 over the batch, plus the auxiliary loss where there is a revival."""
+    """Gradients of mean |x - reconstruction|^2 over the batch, plus the auxiliary loss where there is a revival.
+
+    With `prefixes` (rising, below the number of features), the sum of this over the prefixes and the whole dictionary.
+    The largest activations less `offset` are chosen, where there is one; what they are does not depend on it.
+    """
     batch = x.shape[0]
     centred = x - p.b_dec
-    pre = torch.addmm(p.b_enc, centred, p.W_enc.T)
-    active = batch_topk(pre, k, hint)
-    error = active.times(p.W_dec) - centred
-    upstream = error * (2.0 / batch)
-    d_values = (upstream[active.rows] * p.W_dec[active.columns]).sum(1)
+    score = torch.addmm(p.b_enc if offset is None else p.b_enc - offset, centred, p.W_enc.T)
+    active = batch_topk(score, k, hint)
+    smallest = float(active.values.min()) if len(active.values) else 0.0
+    if offset is not None:
+        active = active.with_values(active.values + offset[active.columns])
+    errors, places = _nested_errors(p, active, centred, prefixes)
+    # A feature acts on the reconstruction of every prefix that it is in: errors of these prefixes, summed.
+    upstream = (errors * (2.0 / batch)).flip(0).cumsum(0).flip(0).flatten(0, 1)
+    d_values = (upstream[places] * p.W_dec[active.columns]).sum(1)
     d_pre = active.with_values(d_values)
     d_b_enc = d_pre.column_sums()
+    order = torch.argsort(active.columns, stable=True)
     found = Parameters(
         W_enc=d_pre.transposed_times(centred),
         b_enc=d_b_enc,
-        W_dec=active.transposed_times(upstream),
-        b_dec=upstream.sum(0) - d_b_enc @ p.W_enc,
+        W_dec=_bags(active.columns[order], places[order], active.values[order], upstream, active.shape[1]),
+        b_dec=upstream[:batch].sum(0) - d_b_enc @ p.W_enc,
     )
+    error = errors[-1]
     if revival is not None and len(revival.dead):
+        dead = revival.dead
+        pre = score[:, dead] if offset is None else score[:, dead] + offset[dead]
         _add_revival(found, p, centred, pre, -error, revival)
-    return Gradients(found, float(error.square().sum()) / batch, active)
+    return Gradients(found, float(error.square().sum()) / batch, active, smallest)
+
+
+def _nested_errors(
+    p: Parameters, active: Sparse, centred: Float[Tensor, "batch d_model"], prefixes: Sequence[int]
+) -> tuple[Float[Tensor, "prefixes batch d_model"], Int[Tensor, " nonzero"]]:
+    """Reconstruction less x for each prefix and the whole, and for each activation its first prefix x batch + row."""
+    if not prefixes:
+        return (active.times(p.W_dec) - centred)[None], active.rows
+    batch = len(centred)
+    bounds = torch.tensor(prefixes, device=centred.device)
+    places = torch.bucketize(active.columns, bounds, right=True) * batch + active.rows
+    order = torch.argsort(places, stable=True)
+    count = (len(prefixes) + 1) * batch
+    parts = _bags(places[order], active.columns[order], active.values[order], p.W_dec, count)
+    return parts.view(-1, *centred.shape).cumsum(0) - centred, places
 
 
 def _add_revival(
     found: Parameters, p: Parameters, centred: Tensor, pre: Tensor, left: Tensor, revival: Revival
 ) -> None:
-    """Adds the gradient of weight x mean |left - dead features' reconstruction of it|^2, `left` held constant."""
+    """Adds the gradient of weight x mean |left - dead features' reconstruction of it|^2, `left` held constant.
+
+    `pre` are the activations of the dead features alone.
+    """
     dead = revival.dead
-    top = pre[:, dead].topk(min(revival.k, len(dead)), dim=1)
-    f = torch.zeros_like(pre[:, dead]).scatter_(1, top.indices, top.values.clamp_min(0.0))
+    top = pre.topk(min(revival.k, len(dead)), dim=1)
+    f = torch.zeros_like(pre).scatter_(1, top.indices, top.values.clamp_min(0.0))
     W = p.W_dec[dead]
     upstream = (f @ W - left) * (2.0 * revival.weight / len(left))
     d_pre = (upstream @ W.T) * (f > 0)

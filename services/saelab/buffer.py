@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,12 +28,18 @@ class Buffer:
     """Batches of activations by training step."""
 
     def __init__(
-        self, folder: ShardFolder, batch: int, shards_in_memory: int, epochs: int, seed: int
+        self,
+        folder: ShardFolder,
+        shards: Sequence[int],
+        batch: int,
+        shards_in_memory: int,
+        epochs: int,
+        seed: int,
     ) -> None:
-        self._folder = folder
+        self._folder, self._shards = folder, shards
         self._batch = batch
         self._groups: list[_Group] = []
-        lengths = {index: folder.tokens(index) for index in folder.indices()}
+        lengths = {index: folder.tokens(index) for index in shards}
         self.tokens = sum(lengths.values())
         """Different tokens that there are."""
         step = 0
@@ -64,6 +71,4 @@ class Buffer:
 
     def sample(self, shards: int) -> Float[Tensor, "tokens d_model"]:
         """The tokens of the first shards, to start from."""
-        return torch.cat(
-            [self._folder.read(index).activations for index in self._folder.indices()[:shards]]
-        ).float()
+        return torch.cat([self._folder.read(index).activations for index in self._shards[:shards]]).float()

@@ -43,18 +43,34 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, run: dict[str, Any]) -> 
 
 def load_checkpoint(path: Path, run: dict[str, Any]) -> Checkpoint | None:
     """The checkpoint at a path, None where there is none. Raises RunMismatch where it is another run's."""
-    if not path.exists():
+    found = run_of(path)
+    if found is None:
         return None
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            found, state = json.loads(metadata["run"]), json.loads(metadata["state"])
+            state = json.loads((file.metadata() or {})["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise SaeLabError(f"{path} is broken ({error}): delete it to start again") from error
+        raise _broken(path, error) from error
     changed = sorted(key for key in run.keys() | found.keys() if run.get(key) != found.get(key))
     if changed:
         raise RunMismatch(
             f"{path} is of another run (different: {', '.join(changed)}): choose another folder, or delete it"
         )
     return Checkpoint(tensors, state)
+
+
+def run_of(path: Path) -> dict[str, Any] | None:
+    """What decides the result of the run whose checkpoint this is, None where there is none."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            run: dict[str, Any] = json.loads((file.metadata() or {})["run"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise _broken(path, error) from error
+    return run
+
+
+def _broken(path: Path, error: Exception) -> SaeLabError:
+    return SaeLabError(f"{path} is broken ({error}): delete it to start again")

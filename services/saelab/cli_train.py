@@ -75,21 +75,37 @@ def train(
     dead_tokens: Annotated[
         int, typer.Option(help="A feature idle over so many tokens is dead and gets revived.", min=1)
     ] = 300_000,
+    prefix: Annotated[
+        list[int] | None,
+        typer.Option(help="Size of a nested dictionary (Matryoshka); may be repeated. None: a plain SAE."),
+    ] = None,
+    max_density: Annotated[
+        float, typer.Option(help="Keep features from being active on a larger share of tokens; 0: no cap.")
+    ] = 0.0,
+    first_shards: Annotated[
+        int, typer.Option(help="Train on so many first shards; 0: on all that are there at the start.", min=0)
+    ] = 0,
+    heldout_shards: Annotated[
+        int, typer.Option(help="Last shards kept out of training, for the curves.", min=0)
+    ] = 0,
     threads: Threads = 2,
     device: Device = "cpu",
     seed: Seed = 0,
 ) -> None:
     """Train an SAE on collected activations and save it in SAELens' format; goes on from the last checkpoint."""
     from services.saelab.pipeline import train_and_save
-    from services.saelab.train import Metrics, TrainSettings
+    from services.saelab.recipe import Metrics, TrainSettings
 
     with (
         friendly(),
         progress_bar(
-            "VE {task.fields[ve]:.3f}", "L0 {task.fields[l0]:.0f}", "dead {task.fields[dead]:.1%}"
+            "VE {task.fields[ve]:.3f}",
+            "L0 {task.fields[l0]:.0f}",
+            "dead {task.fields[dead]:.1%}",
+            "{task.fields[heldout]}",
         ) as bar,
     ):
-        task = bar.add_task("training steps", total=None, ve=0.0, l0=0.0, dead=0.0)
+        task = bar.add_task("training steps", total=None, ve=0.0, l0=0.0, dead=0.0, heldout="")
 
         def show(metrics: Metrics, steps: int) -> None:
             bar.update(
@@ -100,6 +116,9 @@ def train(
                 l0=metrics.l0,
                 dead=metrics.dead,
             )
+            if metrics.heldout_variance_explained is not None:
+                found = f"held out VE {metrics.heldout_variance_explained:.3f} L0 {metrics.heldout_l0:.0f}"
+                bar.update(task, heldout=found)
 
         settings = TrainSettings(
             activations,
@@ -110,6 +129,10 @@ def train(
             epochs,
             learning_rate,
             dead_tokens=dead_tokens,
+            prefixes=tuple(sorted(prefix or ())),
+            max_density=max_density,
+            first_shards=first_shards,
+            heldout_shards=heldout_shards,
             seed=seed,
             device=device,
             threads=threads,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.saelab.train import Metrics
+from services.saelab.recipe import Metrics
 
 CURVES = "curves.png"
 
@@ -29,6 +29,13 @@ def plot_curves(path: Path, curves: Sequence[Metrics], title: str) -> None:
         axis.grid(alpha=0.3)
     axes[1, 0].plot(steps, [10 * point.threshold for point in curves], linewidth=1, linestyle="--")
     axes[0, 0].set_yscale("log")
+    aside = [point for point in curves if point.heldout_variance_explained is not None]
+    if aside:
+        where = [point.step for point in aside]
+        style = {"marker": "o", "markersize": 3, "linewidth": 1, "label": "held out, by the threshold"}
+        axes[0, 1].plot(where, [point.heldout_variance_explained or 0.0 for point in aside], **style)
+        axes[1, 0].plot(where, [point.heldout_l0 or 0.0 for point in aside], **style)
+        axes[0, 1].legend(fontsize=8)
     for axis in axes[1]:
         axis.set_xlabel("training step")
     figure.suptitle(title, fontsize=11)

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from services.inference.sae.base import Architecture, Sae, SaeWeights
 from services.inference.sae.hook_names import layer_of
@@ -18,7 +19,7 @@ from services.saelab.train import Trained
 TRAINING = "training.json"
 
 
-def folded(p: Parameters, threshold: float, scale: float) -> SaeWeights:
+def folded(p: Parameters, thresholds: Float[Tensor, " features"], scale: float) -> SaeWeights:
     """The JumpReLU SAE that reads h where training read x = scale * h; decoder rows keep norm 1."""
     b_dec = p.b_dec / scale
     return SaeWeights(
@@ -27,7 +28,7 @@ def folded(p: Parameters, threshold: float, scale: float) -> SaeWeights:
         b_enc=p.b_enc / scale - p.W_enc @ b_dec,
         W_dec=p.W_dec.clone(),
         b_dec=b_dec,
-        threshold=torch.full_like(p.b_enc, threshold / scale),
+        threshold=thresholds / scale,
     )
 
 
@@ -39,7 +40,7 @@ def save_sae(
     layer = layer_of(collected["hook_point"])
     if layer is None:
         raise HookPointError(f"{collected['hook_point']!r} is not the output of a block")
-    weights = folded(trained.parameters, trained.threshold, trained.scale)
+    weights = folded(trained.parameters, trained.thresholds, trained.scale)
     sae = Sae(
         id=sae_id,
         weights=weights,

@@ -13,8 +13,9 @@ from services.saelab.curves import CURVES, plot_curves
 from services.saelab.documents import MANIFEST
 from services.saelab.errors import CorpusError
 from services.saelab.export import save_sae
+from services.saelab.recipe import TrainSettings
 from services.saelab.shards import ShardFolder
-from services.saelab.train import Progress, Trained, TrainSettings, train
+from services.saelab.train import Progress, Trained, train
 
 
 def train_and_save(
@@ -78,8 +79,17 @@ def commands(
         f"--tokens {collected['tokens']} --window {collected['window']} --seed {collected['seed']}",
         f"hearth sae train {folder} --features {settings.features} --k {settings.k} --epochs {settings.epochs} "
         f"--batch {settings.batch} --learning-rate {settings.learning_rate} --dead-tokens {settings.dead_tokens} "
-        f"--seed {settings.seed}",
+        f"--seed {settings.seed}{_options(settings)}",
         f"hearth sae evaluate {folder} {on_model}",
         f"hearth sae steer {folder} {on_model}",
         f"hearth sae card {folder}",
     ]
+
+
+def _options(settings: TrainSettings) -> str:
+    """The options of training that are off by default, as far as they are on."""
+    options = [f" --prefix {size}" for size in settings.prefixes]
+    for name in ("max_density", "first_shards", "heldout_shards"):
+        if value := getattr(settings, name):
+            options.append(f" --{name.replace('_', '-')} {value}")
+    return "".join(options)

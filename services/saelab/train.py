@@ -5,87 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from services.saelab.batch_topk import Gradients, Parameters, Revival, data_init, gradients
 from services.saelab.buffer import Buffer
-from services.saelab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from services.saelab.checkpoint import Checkpoint, load_checkpoint, run_of, save_checkpoint
+from services.saelab.density import DensityCap
 from services.saelab.errors import SaeLabError
+from services.saelab.gauge import READINGS, Gauge
+from services.saelab.recipe import Metrics, TrainSettings
 from services.saelab.shards import ShardFolder
 
 CHECKPOINT = "checkpoint.safetensors"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """The recipe. The defaults are the one that won on the embedded model."""
-
-    activations: Path
-    """Folder of the shards."""
-    out: Path
-    """Folder of the run: checkpoint, curves."""
-    features: int = 4096
-    """Size of the dictionary."""
-    k: int = 32
-    """Active features a token, on average."""
-    batch: int = 512
-    """Tokens a step. Small batches won: more steps for the same tokens."""
-    epochs: int = 1
-    """Passes over the activations."""
-    learning_rate: float = 6e-4
-    """Adam's."""
-    warmup_steps: int = 80
-    """The learning rate rises over so many steps."""
-    decay_share: float = 0.3
-    """It falls to zero over this last share of the steps."""
-    init_noise: float = 0.2
-    """Share of noise in the first decoder rows; the rest is the direction of a random token from the mean."""
-    init_shards: int = 4
-    """Shards that the start (mean, scale, decoder rows) is computed from."""
-    dead_tokens: int = 300_000
-    """A feature that was not active over so many tokens is dead: the auxiliary loss acts on it."""
-    revival_k: int = 256
-    """Dead features that reconstruct each token's error in the auxiliary loss."""
-    revival_weight: float = 1 / 32
-    """Weight of the auxiliary loss."""
-    threshold_decay: float = 0.99
-    """Of the moving average of the smallest chosen activation, which becomes the JumpReLU threshold."""
-    shards_in_memory: int = 80
-    """Tokens of so many shards are mixed; 16,384 tokens of 576 dimensions take 19 MB."""
-    seed: int = 0
-    """Of the start and the order of tokens."""
-    device: str = "cpu"
-    """Where to compute: cpu, cuda."""
-    threads: int = 2
-    """CPU threads."""
-    checkpoint_seconds: float = 45.0
-    """A killed run loses so much at most."""
-
-    def run(self) -> dict[str, Any]:
-        """What decides the result."""
-        left_out = ("activations", "out", "device", "threads", "checkpoint_seconds")
-        return {key: value for key, value in asdict(self).items() if key not in left_out}
-
-
-@dataclass(frozen=True, slots=True)
-class Metrics:
-    """One point of the curves, of one training batch."""
-
-    step: int
-    loss: float
-    """Squared error a token, in scaled units: sqrt(d_model) is the mean norm of x."""
-    variance_explained: float
-    l0: float
-    """Active features a token in this batch under BatchTopK."""
-    threshold: float
-    """Moving average, in scaled units."""
-    dead: float
-    """Share of features that are dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +28,8 @@ class Trained:
     """What training gives: parameters in scaled units, and how to come back from them."""
 
     parameters: Parameters
-    threshold: float
+    thresholds: Float[Tensor, " features"]
+    """Of the JumpReLU SAE, in scaled units: the moving average of the smallest chosen, plus each feature's offset."""
     scale: float
     """x = scale * h, so that E|x| = sqrt(d_model)."""
     curves: list[Metrics]
@@ -112,20 +48,54 @@ class Trainer:
 
     def __init__(self, settings: TrainSettings) -> None:
         self.settings = settings
-        folder = ShardFolder(settings.activations)
-        self.run = settings.run() | {"activations": folder.run(), "shards": folder.indices()}
-        self.buffer = Buffer(
-            folder, settings.batch, settings.shards_in_memory, settings.epochs, settings.seed
-        )
         self._path = settings.out / CHECKPOINT
+        self._folder = ShardFolder(settings.activations)
+        trained, self._aside = self._split()
+        collected = {key: value for key, value in self._folder.run().items() if key != "tokens"}
+        self.run = settings.run() | {"activations": collected, "shards": trained + self._aside}
+        self.buffer = Buffer(
+            self._folder, trained, settings.batch, settings.shards_in_memory, settings.epochs, settings.seed
+        )
         self.curves: list[Metrics] = []
         self.step, self.threshold, self.seconds = 0, 0.0, 0.0
         kept = load_checkpoint(self._path, self.run)
-        parameters = self._from_checkpoint(kept) if kept else self._start()
-        self.p = parameters
-        self._optimiser = torch.optim.Adam(list(parameters.tensors().values()), lr=settings.learning_rate)
+        self.p = self._from_checkpoint(kept) if kept else self._start()
+        self._optimiser = torch.optim.Adam(list(self.p.tensors().values()), lr=settings.learning_rate)
         if kept and self.step:
             self._restore_moments(kept)
+        self._gauge = self._set_up_gauge()
+
+    def _split(self) -> tuple[list[int], list[int]]:
+        """The shards to train on and those set aside; a run keeps the shards it started with."""
+        started = run_of(self._path)
+        shards = (
+            started["shards"] if started else self._folder.indices()[: self.settings.first_shards or None]
+        )
+        if any(not 0 < size < self.settings.features for size in self.settings.prefixes):
+            raise SaeLabError(
+                f"prefixes must lie between 0 and {self.settings.features}, the whole dictionary"
+            )
+        if (aside := self.settings.heldout_shards) and aside >= len(shards):
+            raise SaeLabError(f"{aside} of {len(shards)} shards are held out: none is left to train on")
+        return shards[: len(shards) - aside], shards[len(shards) - aside :]
+
+    def _set_up_gauge(self) -> Gauge | None:
+        if not self._aside:
+            return None
+        rows = torch.cat([self._folder.read(index).activations for index in self._aside]).float()
+        return Gauge(rows.to(self.settings.device) * self.scale)
+
+    @property
+    def thresholds(self) -> Float[Tensor, " features"]:
+        """The JumpReLU thresholds that the SAE would be saved with, in scaled units."""
+        return self.threshold + self.cap.offset
+
+    def measured(self, metrics: Metrics) -> Metrics:
+        """The metrics with those of the tokens set aside, where there are any."""
+        if self._gauge is None:
+            return metrics
+        explained, l0 = self._gauge.read(self.p, self.thresholds)
+        return replace(metrics, heldout_variance_explained=explained, heldout_l0=l0)
 
     def _start(self) -> Parameters:
         settings = self.settings
@@ -135,6 +105,7 @@ class Trainer:
         sample *= self.scale
         self.variance = float((sample - sample.mean(0)).square().sum(1).mean())
         self.idle = torch.zeros(settings.features, dtype=torch.int64, device=settings.device)
+        self.cap = DensityCap.start(settings.max_density, settings.features, settings.device)
         generator = torch.Generator().manual_seed(settings.seed)
         start = data_init(sample, settings.features, settings.k, settings.init_noise, generator)
         return Parameters(**{name: tensor.to(settings.device) for name, tensor in start.tensors().items()})
@@ -146,7 +117,15 @@ class Trainer:
         revival = None
         if len(dead := (self.idle >= settings.dead_tokens).nonzero()[:, 0]):
             revival = Revival(dead, settings.revival_k, settings.revival_weight)
-        found = gradients(p, x, settings.k, 0.7 * self.threshold, revival)
+        found = gradients(
+            p,
+            x,
+            settings.k,
+            0.7 * self.threshold,
+            revival,
+            prefixes=sorted(settings.prefixes),
+            offset=self.cap.offset if settings.max_density else None,
+        )
         if not math.isfinite(found.loss):
             raise SaeLabError(f"the loss is {found.loss} at step {self.step}: lower the learning rate")
         self._update(found)
@@ -179,6 +158,7 @@ class Trainer:
         self.threshold = found.smallest if first else decay * self.threshold + (1 - decay) * found.smallest
         self.idle += tokens
         self.idle[found.active.columns] = 0
+        self.cap.update(found.active.columns, tokens, self.threshold)
 
     def schedule(self, step: int) -> float:
         """The learning rate of a step as a share of the full one."""
@@ -187,9 +167,10 @@ class Trainer:
 
     def save(self) -> None:
         """Writes the checkpoint."""
-        tensors = {name: tensor.cpu() for name, tensor in self.p.tensors().items()} | {
-            "idle": self.idle.cpu()
-        }
+        tensors = {name: tensor.cpu() for name, tensor in self.p.tensors().items()}
+        tensors |= {"idle": self.idle.cpu()}
+        if self.cap.cap:
+            tensors |= {"density": self.cap.density.cpu(), "offset": self.cap.offset.cpu()}
         for name, tensor in self.p.tensors().items():
             for key, value in self._optimiser.state.get(tensor, {}).items():
                 tensors[f"adam.{name}.{key}"] = value.cpu()
@@ -212,6 +193,10 @@ class Trainer:
         )
         self.curves = [Metrics(**point) for point in kept.state["curves"]]
         self.idle = kept.tensors["idle"].to(device)
+        self.cap = DensityCap.start(self.settings.max_density, self.settings.features, device)
+        if self.cap.cap:
+            self.cap.density = kept.tensors["density"].to(device)
+            self.cap.offset = kept.tensors["offset"].to(device)
         return Parameters(
             **{name: kept.tensors[name].to(device) for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
         )
@@ -240,11 +225,14 @@ def train(
     trainer = Trainer(settings)
     end = min(trainer.buffer.steps, stop_at or trainer.buffer.steps)
     every = max(1, trainer.buffer.steps // 400)
+    reading = every * max(1, trainer.buffer.steps // every // READINGS)
     started = saved = time.monotonic()
     with torch.no_grad():
         while trainer.step < end:
             metrics = trainer.advance()
             if metrics.step % every == 0 or metrics.step == end:
+                if metrics.step % reading == 0 or metrics.step == end:
+                    metrics = trainer.measured(metrics)
                 trainer.curves.append(metrics)
                 progress(metrics, trainer.buffer.steps)
             now = time.monotonic()
@@ -254,7 +242,7 @@ def train(
                 trainer.save()
     return Trained(
         trainer.p,
-        trainer.threshold,
+        trainer.thresholds,
         trainer.scale,
         trainer.curves,
         trainer.seconds,

@@ -64,18 +64,25 @@ def test_sparse_products_equal_dense_ones() -> None:
     torch.testing.assert_close(sparse.column_sums(), dense(sparse).sum(0))
 
 
-@pytest.mark.parametrize("revived", [[], [0], [3, 7, 20, 41]])
-def test_written_out_gradients_equal_autograd(revived: list[int]) -> None:
+@pytest.mark.parametrize("offset", [None, torch.linspace(0.0, 0.8, FEATURES)], ids=["plain", "offset"])
+@pytest.mark.parametrize("prefixes", [(), (5,), (1, 8, 30)], ids=str)
+@pytest.mark.parametrize("revived", [[], [0], [3, 7, 20, 41]], ids=str)
+def test_written_out_gradients_equal_autograd(
+    revived: list[int], prefixes: tuple[int, ...], offset: Tensor | None
+) -> None:
     p = parameters(4)
     x = torch.randn(BATCH, D_MODEL, generator=torch.Generator().manual_seed(5))
     revival = Revival(torch.tensor(revived, dtype=torch.int64), k=2, weight=0.5)
-    found = gradients(p, x, K, 0.0, revival)
+    found = gradients(p, x, K, 0.0, revival, prefixes=prefixes, offset=offset)
 
     q = Parameters(**{name: tensor.clone().requires_grad_() for name, tensor in p.tensors().items()})
     pre = (x - q.b_dec) @ q.W_enc.T + q.b_enc
-    f = torch.where(obvious_batch_topk(pre.detach(), K) > 0, pre, 0.0)
-    error = x - (f @ q.W_dec + q.b_dec)
-    loss = error.square().sum() / BATCH
+    score = pre.detach() if offset is None else pre.detach() - offset
+    f = torch.where(obvious_batch_topk(score, K) > 0, pre, 0.0)
+    errors = [x - (f[:, :size] @ q.W_dec[:size] + q.b_dec) for size in (*prefixes, FEATURES)]
+    error = errors[-1]
+    loss = sum(each.square().sum() / BATCH for each in errors)
+    assert isinstance(loss, Tensor)
     if revived:
         top = pre[:, revived].topk(min(2, len(revived)))
         g = torch.zeros(BATCH, len(revived)).scatter(1, top.indices, top.values.relu())

@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from services.saelab.activations import ActivationSettings
 from services.saelab.corpus import CorpusSettings, build_corpus
-from services.saelab.train import TrainSettings
+from services.saelab.recipe import TrainSettings
 
 HOOK = "model.layers.1"
 D_MODEL = 32
