@@ -234,7 +234,7 @@ class Advance:
         now = time.monotonic()
         first = sequence.first_token or now
         gates = sequence.steered.gates
-        counts = {} if gates is None else {p: (c.tried, c.held) for p, c in gates.counts.items()}
+        counts = {} if gates is None else {p: (s.tried, s.held) for p, s in gates.scopes.items()}
         return Finished(
             reason,
             stop,

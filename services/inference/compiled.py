@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from services.errors import InvalidField
+from services.inference.predicates import Predicate, predicate
 from services.inference.sae.base import Sae
-from services.steering.conditions import Condition, FeatureKey, features_of
+from services.steering.conditions import FeatureKey, features_of
 from services.steering.edits import Abort, Edit, Notify, Operation, Scope, Steering, Unit
 
 Path = tuple[int, ...]
@@ -23,7 +24,8 @@ class CompiledScope:
     """A scope with the block after which its condition, and its parents', are known."""
 
     path: Path
-    when: Condition
+    holds: Predicate
+    """Its condition, as a function of the activations of `CompiledSteering.places`."""
     latched: bool
     action: Steering | Abort | Notify
     layer: int
@@ -61,6 +63,12 @@ class LayerPlan:
     """The SAE of each of `keys`."""
     read: Int[Tensor, " keys"]
     """Their indices."""
+    units: Float[Tensor, " keys"]
+    """What conditions count each of `keys` in: its activation scale, in raw units; 1 where the request counts raw."""
+    tested: tuple[int, ...]
+    """The first of `keys` are read by conditions: their places among `CompiledSteering.places`."""
+    scopes: tuple[CompiledScope, ...]
+    """Those whose conditions are known after this block, outermost first."""
     edits: tuple[CompiledEdit, ...]
     """Edits that need a gate or an activation of their own: all but unconditional nudges."""
     slots: Int[Tensor, " edits"]
@@ -81,8 +89,8 @@ class CompiledSteering:
     layers: dict[int, LayerPlan]
     scopes: tuple[CompiledScope, ...]
     """Outermost first, so that a parent comes before its children."""
-    scales: dict[FeatureKey, float]
-    """The activation scale of each feature that conditions read, in raw units; 1 where the request's unit is raw."""
+    places: dict[FeatureKey, int]
+    """The features that conditions read, numbered."""
 
     @property
     def aborts(self) -> bool:
@@ -104,7 +112,9 @@ def compile_steering(steering: Steering, saes: Mapping[str, Sae], report: bool =
     Raises InvalidField where a condition reads a later block than the one that an edit of its scope changes: the edit
     would have to be made before the condition is known.
     """
-    scopes = _compile_scopes(steering, saes)
+    conditions = [scope.when for _, inner, _ in steering.walk() for scope in inner.scopes]
+    places = {key: n for n, key in enumerate(dict.fromkeys(k for c in conditions for k in features_of(c)))}
+    scopes = _compile_scopes(steering, saes, places)
     known = {scope.path: scope.layer for scope in scopes}
     edits: list[CompiledEdit] = []
     for path, inner, _ in steering.walk():
@@ -118,25 +128,25 @@ def compile_steering(steering: Steering, saes: Mapping[str, Sae], report: bool =
                     "conditions on SAEs at or before the block that is changed",
                 )
             edits.append(_compile_edit(edit, sae, path, steering.unit))
-    read = {key for scope in scopes for key in features_of(scope.when)}
-    layers = {saes[key.sae].layer for key in read} | {e.sae.layer for e in edits}
+    layers = {saes[key.sae].layer for key in places} | {e.sae.layer for e in edits}
     plans = {
         layer: _plan(
             layer,
             [e for e in edits if e.sae.layer == layer],
-            [k for k in read if saes[k.sae].layer == layer],
+            {key: place for key, place in places.items() if saes[key.sae].layer == layer},
+            tuple(scope for scope in scopes if scope.layer == layer),
             saes,
+            steering,
             report,
-            steering.max_delta,
         )
         for layer in sorted(layers)
     }
-    natural = steering.unit is Unit.NATURAL
-    scales = {k: unit_constants(saes[k.sae], k.index)[1] if natural else 1.0 for k in read}
-    return CompiledSteering(steering, plans, scopes, scales)
+    return CompiledSteering(steering, plans, scopes, places)
 
 
-def _compile_scopes(steering: Steering, saes: Mapping[str, Sae]) -> tuple[CompiledScope, ...]:
+def _compile_scopes(
+    steering: Steering, saes: Mapping[str, Sae], places: Mapping[FeatureKey, int]
+) -> tuple[CompiledScope, ...]:
     compiled: list[CompiledScope] = []
 
     def visit(scopes: Sequence[Scope], parent: CompiledScope | None) -> None:
@@ -145,8 +155,9 @@ def _compile_scopes(steering: Steering, saes: Mapping[str, Sae]) -> tuple[Compil
             layer = max(saes[k.sae].layer for k in features_of(scope.when))
             if parent:
                 layer = max(layer, parent.layer)
+            holds = predicate(scope.when, places)
             here = CompiledScope(
-                path, scope.when, scope.latched, scope.action, layer, parent.path if parent else None
+                path, holds, scope.latched, scope.action, layer, parent.path if parent else None
             )
             compiled.append(here)
             if isinstance(scope.action, Steering):
@@ -170,14 +181,15 @@ def _compile_edit(edit: Edit, sae: Sae, path: Path, unit: Unit) -> CompiledEdit:
 def _plan(
     layer: int,
     edits: list[CompiledEdit],
-    conditions: list[FeatureKey],
+    tested: Mapping[FeatureKey, int],
+    scopes: tuple[CompiledScope, ...],
     saes: Mapping[str, Sae],
+    steering: Steering,
     report: bool,
-    max_delta: float,
 ) -> LayerPlan:
     summed = [e for e in edits if e.nudges and not e.path]
     own = [e for e in edits if not (e.nudges and not e.path)]
-    keys = list(dict.fromkeys([*conditions, *(e.edit.feature for e in own if e.slope or report)]))
+    keys = list(dict.fromkeys([*tested, *(e.edit.feature for e in own if e.slope or report)]))
     if report:
         keys = list(dict.fromkeys([*keys, *(e.edit.feature for e in summed)]))
     place = {key: number for number, key in enumerate(keys)}
@@ -186,14 +198,17 @@ def _plan(
     if summed:
         nudge = torch.stack([e.constant * e.sae.weights.W_dec[e.edit.feature.index] for e in summed]).sum(0)
     rows = [e.sae.weights.W_dec[e.edit.feature.index] for e in own]
-    d_model = first.weights.d_model
+    d_model, natural = first.weights.d_model, steering.unit is Unit.NATURAL
     return LayerPlan(
         layer=layer,
-        limit=max_delta * (first.median_norm or 1.0),
+        limit=steering.max_delta * (first.median_norm or 1.0),
         nudge=nudge,
         keys=tuple(keys),
         saes=tuple(saes[k.sae] for k in keys),
         read=torch.tensor([k.index for k in keys], dtype=torch.long),
+        units=torch.tensor([unit_constants(saes[k.sae], k.index)[1] if natural else 1.0 for k in keys]),
+        tested=tuple(tested.values()),
+        scopes=scopes,
         edits=tuple(own),
         slots=torch.tensor([place.get(e.edit.feature, 0) for e in own], dtype=torch.long),
         constant=torch.tensor([e.constant for e in own]),

@@ -7,7 +7,7 @@ different configurations they come from. A pair's result does not depend on the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from services.inference.compiled import CompiledSteering, LayerPlan
+from services.inference.compiled import CompiledEdit, CompiledSteering, LayerPlan
 from services.inference.gates import GateState
 from services.inference.pairs import PairCache
 from services.inference.report import ReportBook
@@ -54,6 +54,14 @@ class Segment:
     generated: bool
     nudge_gate: Float[np.ndarray, " tokens"] | None = None
     """1 where nudges are allowed by the entropy gate, 0 elsewhere; None where there is no such gate."""
+
+    def mask(self, edit: CompiledEdit) -> Sequence[float]:
+        """Of each token: 1 where the edit's scope, evaluated by now, and the entropy gate let it act, 0 elsewhere."""
+        state = self.steered.gates
+        scope = state.masks[edit.path] if edit.path and state is not None else [True] * self.length
+        if not edit.nudges or self.nudge_gate is None:
+            return scope
+        return [opens * holds for opens, holds in zip(self.nudge_gate.tolist(), scope, strict=True)]
 
 
 @dataclass(slots=True)
@@ -116,7 +124,7 @@ class SteeringHook:
         live = self._liveness(layer, x, runs)
         pairs = self._cache.pairs(layer, [r.plan for r in runs], [r.segment.length for r in runs], x.device)
         values = pairs.read(x)
-        allowed = _allowed(layer, runs, values, live)
+        allowed = _allowed(runs, values / pairs.read_units, live)
         delta = torch.zeros_like(x)
         if len(pairs.nudge_rows):
             delta[pairs.nudge_rows] = pairs.nudges * _nudge_gate(runs, live, pairs.nudge_rows)[:, None]
@@ -126,7 +134,10 @@ class SteeringHook:
                 # an edit that reads nothing has another's value in its place: not even a NaN of it may come through
                 read = values[pairs.edit_reads.clamp_max(len(values) - 1)]
                 coefficient = torch.where(pairs.slope == 0, coefficient, coefficient + pairs.slope * read)
-            pairs.add(delta, coefficient * _pair_gate(runs, live, pairs.edit_rows, allowed))
+            gate = live[pairs.edit_rows].float()
+            if allowed is not None:
+                gate *= torch.tensor(allowed, dtype=gate.dtype, device=gate.device)
+            pairs.add(delta, coefficient * gate)
         clipped = _clip(delta, pairs.limits)
         edited = x + delta
         h[rows] = edited.to(h.dtype)
@@ -164,29 +175,22 @@ def _runs(layer: int, acting: list[Segment]) -> tuple[list[_Run], Int[Tensor, " 
 
 
 def _allowed(
-    layer: int, runs: list[_Run], values: Tensor, live: Tensor
-) -> dict[int, Float[np.ndarray, "tokens edits"]]:
-    """Evaluates scopes; the gate of each (token, edit) pair of runs that have scopes or entropy gates, by run."""
-    gates: dict[int, Float[np.ndarray, "tokens edits"]] = {}
-    for number, run in enumerate(runs):
-        state = run.segment.steered.gates
-        if state is None and run.segment.nudge_gate is None:
-            continue
-        length = run.segment.length
+    runs: list[_Run], values: Float[Tensor, " reads"], live: Bool[Tensor, " rows"]
+) -> list[float] | None:
+    """Evaluates scopes; of each (token, edit) pair: 1 where its scope and the entropy gate let it act, 0 elsewhere.
+
+    `values` are the activations of all (token, key) pairs, in the unit of conditions. None where no run has gates.
+    """
+    if all(run.segment.steered.gates is None and run.segment.nudge_gate is None for run in runs):
+        return None
+    reads, alive, gates = values.tolist(), live.tolist(), []
+    for run in runs:
+        state, length = run.segment.steered.gates, run.segment.length
         if state is not None:
-            block = values[run.reads].view(length, len(run.plan.keys)).cpu().numpy()
-            for column, key in enumerate(run.plan.keys):
-                if key in state.compiled.scales:
-                    state.observe(key, block[:, column])
-            part = live[run.start : run.start + length].cpu().numpy()
-            state.evaluate(layer, run.segment.position, part)
-        gate = np.ones((length, len(run.plan.edits)), dtype=np.float32)
-        for column, edit in enumerate(run.plan.edits):
-            if edit.path and state is not None:
-                gate[:, column] *= state.masks[edit.path]
-            if edit.nudges and run.segment.nudge_gate is not None:
-                gate[:, column] *= run.segment.nudge_gate
-        gates[number] = gate
+            part = alive[run.start : run.start + length]
+            state.evaluate(run.plan, run.segment.position, reads[run.reads], part)
+        masks = [run.segment.mask(edit) for edit in run.plan.edits]
+        gates += [mask[token] for token in range(length) for mask in masks]
     return gates
 
 
@@ -201,17 +205,6 @@ def _nudge_gate(runs: list[_Run], live: Tensor, rows: Tensor) -> Float[Tensor, "
             part = torch.from_numpy(run.segment.nudge_gate).to(gate.device)
             gate[offset : offset + run.segment.length] *= part
         offset += run.segment.length
-    return gate
-
-
-def _pair_gate(
-    runs: list[_Run], live: Tensor, rows: Tensor, allowed: dict[int, Float[np.ndarray, "tokens edits"]]
-) -> Float[Tensor, " pairs"]:
-    """Of each (token, edit) pair: 1 where it may act."""
-    gate = live[rows].float()
-    for number, run in enumerate(runs):
-        if number in allowed:
-            gate[run.edits] *= torch.from_numpy(allowed[number].reshape(-1)).to(gate.device)
     return gate
 
 

@@ -28,6 +28,8 @@ class Pairs:
     """Held so that their identities, which name this in the cache, stay theirs."""
     read_rows: Int[Tensor, " reads"]
     read_features: Int[Tensor, " reads"]
+    read_units: Float[Tensor, " reads"]
+    """What conditions count each read in."""
     readers: tuple[tuple[Sae, Bool[Tensor, " reads"] | None], ...]
     """Each SAE with the reads that are its own; None for all."""
     nudge_rows: Int[Tensor, " nudged"]
@@ -103,6 +105,7 @@ def make_pairs(plans: Sequence[LayerPlan], lengths: Sequence[int], device: torch
         plans=tuple(plans),
         read_rows=_joined([_grid(s, t, len(p.keys)) for p, t, s in reading]).to(device),
         read_features=_joined([p.read.repeat(t) for p, t, _ in reading]).to(device),
+        read_units=torch.cat([p.units.repeat(t) for p, t, _ in runs]).to(device),
         readers=_readers(reading, device),
         nudge_rows=_joined([torch.arange(s, s + t) for _, t, s in nudging]).to(device),
         nudges=torch.cat([n.expand(t, -1) for n, t, _ in nudging]) if nudging else torch.zeros(0, d_model),

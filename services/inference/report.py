@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -61,7 +60,7 @@ class ReportBook:
         block = values.view(segment.length, len(plan.keys))
         column = {key: number for number, key in enumerate(plan.keys)}
         for edit in plan.reported:
-            applied = live & torch.from_numpy(_gate(edit, segment)).to(live.device)
+            applied = live & torch.tensor(segment.mask(edit), dtype=torch.bool, device=live.device)
             if not bool(applied.any()):
                 self.totals.setdefault(edit, EditTotal())
                 continue
@@ -72,15 +71,6 @@ class ReportBook:
             total.before += float(block[applied, column[edit.edit.feature]].sum())
             features = torch.full((len(rows),), feature, device=rows.device)
             total.after += float(edit.sae.weights.encode_pairs(rows, features).sum())
-
-
-def _gate(edit: CompiledEdit, segment: Segment) -> Bool[np.ndarray, " tokens"]:
-    gate = np.ones(segment.length, dtype=bool)
-    if edit.path and segment.steered.gates is not None:
-        gate &= segment.steered.gates.masks[edit.path]
-    if edit.nudges and segment.nudge_gate is not None:
-        gate &= segment.nudge_gate > 0
-    return gate
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,9 +120,9 @@ def _swapped_segments(batch: scheduler.Batch, device: torch.device) -> tuple[Pas
     return step, segments
 
 
-def _one_gate_for_all(*arguments: object) -> dict[int, object]:
+def _gates_reversed(*arguments: object) -> list[float] | None:
     gates = ALLOWED(*arguments)
-    return {number: 1 - gate for number, gate in gates.items()}
+    return None if gates is None else [1 - gate for gate in gates]
 
 
 RUNS, LAYOUT, ALLOWED = hooks._runs, scheduler.layout, hooks._allowed
@@ -134,7 +134,7 @@ RUNS, LAYOUT, ALLOWED = hooks._runs, scheduler.layout, hooks._allowed
         ("services.inference.hooks._runs", _shifted_rows),
         ("services.inference.advance.layout", _swapped_lanes),
         ("services.inference.advance.layout", _swapped_segments),
-        ("services.inference.hooks._allowed", _one_gate_for_all),
+        ("services.inference.hooks._allowed", _gates_reversed),
     ],
 )
 def test_these_tests_would_see_an_edit_that_reaches_the_wrong_row(

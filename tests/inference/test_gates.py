@@ -7,11 +7,13 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
 from services.errors import InvalidField
 from services.inference.compiled import compile_steering
 from services.inference.engine import EngineLimits
-from services.inference.gates import GateState, holds
+from services.inference.gates import GateState
+from services.inference.predicates import predicate
 from services.inference.sampling import Sampling
 from services.inference.sequence import FinishReason
 from services.steering.conditions import AllOf, AnyOf, Comparison, Condition, FeatureKey, Not, Operator
@@ -29,8 +31,10 @@ PROMPT = LONG[:12]
 SMALL_CHUNKS = EngineLimits(prefill_busy=64, prefill_idle=64)
 
 
-def values(**features: list[float]) -> dict[FeatureKey, np.ndarray]:
-    return {{"a": A, "b": B, "c": C}[name]: np.float32(column) for name, column in features.items()}
+def holds(condition: Condition, **features: list[float]) -> list[bool]:
+    """At which tokens the condition holds, given its features' activations there."""
+    test = predicate(condition, {{"a": A, "b": B, "c": C}[name]: n for n, name in enumerate(features)})
+    return [test(row) for row in np.array(list(features.values()), np.float32).T.tolist()]
 
 
 @pytest.mark.parametrize(
@@ -47,14 +51,18 @@ def values(**features: list[float]) -> dict[FeatureKey, np.ndarray]:
 def test_each_operator_compares_with_a_number_and_with_a_set(
     operator: Operator, expected: list[bool]
 ) -> None:
-    activations = values(a=[0.25, 0.5, 0.75], b=[0.5, 0.5, 0.5], c=[0.0, 0.5, 0.25])
-    assert holds(Comparison((A,), operator, 0.5), activations).tolist() == expected
-    assert holds(Comparison((A,), operator, (B, C)), activations).tolist() == expected
+    assert holds(Comparison((A,), operator, 0.5), a=[0.25, 0.5, 0.75]) == expected
+    b, c = [0.5, 0.5, 0.5], [0.0, 0.5, 0.25]
+    assert holds(Comparison((A,), operator, (B, C)), a=[0.25, 0.5, 0.75], b=b, c=c) == expected
+
+
+def test_a_threshold_is_a_number_of_the_activations_precision() -> None:
+    assert holds(Comparison((A,), Operator.EQUAL, 0.1), a=[0.1]) == [True]
 
 
 def test_the_value_of_a_set_is_its_largest_activation() -> None:
-    activations = values(a=[0.1, 0.9, 0.1], b=[0.2, 0.2, 0.8], c=[0.5, 0.5, 0.5])
-    assert holds(Comparison((A, B), Operator.GREATER, (C,)), activations).tolist() == [False, True, True]
+    condition = Comparison((A, B), Operator.GREATER, (C,))
+    assert holds(condition, a=[0.1, 0.9, 0.1], b=[0.2, 0.2, 0.8], c=[0.5, 0.5, 0.5]) == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -76,26 +84,29 @@ def test_the_value_of_a_set_is_its_largest_activation() -> None:
     ],
 )
 def test_conditions_are_joined_and_nested(condition: Condition, expected: str) -> None:
-    activations = values(a=[0, 1, 0, 1], b=[0, 0, 1, 1])
-    assert holds(condition, activations).tolist() == [digit == "1" for digit in expected]
+    assert holds(condition, a=[0, 1, 0, 1], b=[0, 0, 1, 1]) == [digit == "1" for digit in expected]
+
+
+def evaluate(steering: Steering, layer: int, *, raw: list[float], position: int) -> GateState:
+    """The scopes of a request after a block whose only feature that is read has these raw activations."""
+    compiled = compile_steering(steering, tiny().saes)
+    state, plan = GateState(compiled), compiled.layers[layer]
+    state.evaluate(plan, position, (torch.tensor(raw) / plan.units[0]).tolist(), [True] * len(raw))
+    return state
 
 
 @pytest.mark.parametrize(("unit", "raw_of_one"), [(Unit.NATURAL, "scale"), (Unit.RAW, "one")])
 def test_thresholds_are_in_activation_units_or_raw(unit: Unit, raw_of_one: str) -> None:
     steering = Steering(scopes=(Scope(Comparison((A,), Operator.GREATER, 1.0), Notify()),), unit=unit)
-    state = GateState(compile_steering(steering, tiny().saes))
     one = float(tiny().saes["relu"].scales[A.index]) if raw_of_one == "scale" else 1.0  # type: ignore[index]
-    state.observe(A, np.float32([0.99 * one, 1.01 * one]))
-    state.evaluate(1, 5, np.array([True, True]))
+    state = evaluate(steering, 1, raw=[0.99 * one, 1.01 * one], position=5)
     assert [t.position for t in state.triggers] == [6]
 
 
 def test_activations_below_the_nonzero_threshold_count_as_zero() -> None:
     scopes = (Scope(Comparison((A,), Operator.GREATER, 0.0), Notify()),)
     steering = Steering(scopes=scopes, unit=Unit.RAW, nonzero_strength_threshold=0.5)
-    state = GateState(compile_steering(steering, tiny().saes))
-    state.observe(A, np.float32([0.0, 0.25, 0.5, 0.75]))
-    state.evaluate(1, 10, np.ones(4, dtype=bool))
+    state = evaluate(steering, 1, raw=[0.0, 0.25, 0.5, 0.75], position=10)
     assert [t.position for t in state.triggers] == [12, 13]
 
 
@@ -269,11 +280,10 @@ def test_a_scope_known_at_a_later_block_is_not_tried_at_a_sink_of_that_block() -
     """The outer scope is decided at block 1, where the token is none."""
     inner = Scope(Comparison((C,), Operator.GREATER_OR_EQUAL, 0.0), Notify("in"))
     steering = Steering(scopes=(Scope(ALWAYS, Steering(scopes=(inner,))),))
-    state = GateState(compile_steering(steering, tiny().saes))
-    state.observe(A, np.float32([1, 1]))
-    state.evaluate(1, 5, np.array([True, True]))
-    state.observe(C, np.float32([1, 1]))
-    state.evaluate(2, 5, np.array([True, False]))
+    compiled = compile_steering(steering, tiny().saes)
+    state = GateState(compiled)
+    state.evaluate(compiled.layers[1], 5, [1.0, 1.0], [True, True])
+    state.evaluate(compiled.layers[2], 5, [1.0, 1.0], [True, False])
     assert [t.position for t in state.triggers if t.scope.path == (0, 0)] == [5]
 
 
