@@ -12,7 +12,8 @@ from services.saelab.curves import CURVES
 from services.saelab.errors import SaeLabError
 from services.saelab.evaluate import METRICS
 from services.saelab.export import TRAINING
-from services.saelab.steer import FLUENT_DISTINCT, FLUENT_LOSS, STEERING, VISIBLE_WORDS
+from services.saelab.steering_found import STEERING
+from services.saelab.steering_rules import FLUENT_DISTINCT, FLUENT_LOSS, VISIBLE_WORDS
 
 CARD = "README.md"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -14,6 +15,7 @@ from services.saelab.cli_options import (
     SaeFolder,
     Threads,
     console,
+    default_folder,
     friendly,
     progress_bar,
     sae_app,
@@ -24,29 +26,71 @@ from services.saelab.cli_options import (
 def steer(
     sae: SaeFolder,
     model: Model = EMBEDDED_MODEL_ID,
-    candidates: Annotated[int, typer.Option(help="Features tried for each topic.", min=1)] = 4,
+    journal: Annotated[
+        Path | None,
+        typer.Option(help="File that keeps the texts; in the cache, named after the SAE, unless set."),
+    ] = None,
+    topics: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of topics; services/saelab/steering_topics.toml unless set."),
+    ] = None,
+    by_activation: Annotated[
+        int, typer.Option(help="Candidates for each topic that are active on its sentences.", min=1)
+    ] = 5,
+    by_output: Annotated[
+        int, typer.Option(help="Candidates that promote its words, where features.parquet is there.", min=0)
+    ] = 3,
+    finalists: Annotated[int, typer.Option(help="Candidates tried at all doses.", min=1)] = 2,
+    new_tokens: Annotated[int, typer.Option(help="Length of each text.", min=4)] = 48,
+    rows: Annotated[int, typer.Option(help="Texts written side by side.", min=1)] = 32,
+    calibrate: Annotated[
+        bool, typer.Option(help="Set the strength unit so that 0.5 is a good dose, and search again with it.")
+    ] = False,
+    second_judge: Annotated[
+        bool, typer.Option(help="Have the texts judged by a sentence encoder too (fetched once, 84 MB).")
+    ] = True,
     threads: Threads = 2,
     device: Device = "cpu",
 ) -> None:
-    """Find features that steer visibly and fluently for some topics; writes steering.json."""
-    from services.saelab.steer import SteerSettings, find_steering_features
+    """Find the feature that steers best for each of 40 topics; writes steering.json, steering.md, steering.png."""
+    from services.inference.sae.formats import load_sae
+    from services.saelab.label.minilm import ensure_minilm, load_encoder
+    from services.saelab.steer import TOPICS, SteerSettings, find_steering_features
 
     with friendly():
-        settings = SteerSettings(sae, model, candidates=candidates, device=device, threads=threads)
+        if journal is None:
+            loaded = load_sae(sae)
+            journal = default_folder("steer") / f"{loaded.id}-{loaded.weights_digest[:8]}.jsonl"
+        encode = load_encoder(ensure_minilm(), threads, device) if second_judge else None
+        settings = SteerSettings(
+            sae,
+            model,
+            journal,
+            topics or TOPICS,
+            by_activation,
+            by_output,
+            finalists,
+            calibrate=calibrate,
+            new_tokens=new_tokens,
+            rows=rows,
+            device=device,
+            threads=threads,
+        )
         with progress_bar() as bar:
-            task = bar.add_task("steered texts", total=None)
-            best = find_steering_features(
-                settings, progress=lambda done, total: bar.update(task, completed=done, total=total)
-            )
+            tasks: dict[str, Any] = {}
+
+            def show(stage: str, done: int, total: int) -> None:
+                if stage not in tasks:
+                    tasks[stage] = bar.add_task(stage)
+                bar.update(tasks[stage], completed=done, total=total)
+
+            best = find_steering_features(settings, encode, show)
         table = Table("topic", "feature", "strength", "gain", "loss", "steers", "steered text")
-        for trial in best:
-            text = " ".join(trial.samples[0].steered.split())[:80]
-            row = (
-                str(trial.feature),
-                f"{trial.strength}",
-                f"{trial.gain:+.0f}",
-                f"{trial.loss:.2f}",
-                str(trial.steers),
+        for found in best:
+            text = " ".join(found.samples[0].steered.split())[:80]
+            numbers = f"{found.dose.gain:+.0f}", f"{found.dose.loss:.2f}"
+            table.add_row(
+                found.topic, str(found.feature), f"{found.strength}", *numbers, str(found.steers), text
             )
-            table.add_row(trial.topic, *row, text)
         console.print(table)
+        console.print(f"{sum(found.steers for found in best)} of {len(best)} steer")

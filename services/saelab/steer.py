@@ -1,40 +1,46 @@
-"""Finding features that steer: visibly towards a topic, at a dose that stays fluent. A small first search.
+"""Finding for everyday topics the feature that steers best: visibly towards the topic, at a dose that stays fluent.
 
-Candidates are the features most active on a topic's sentences beside the other topics'. Each is tried as a nudge in
-both prompts at some strengths, greedily, and judged by the rule in `judged`. Failures are kept in the result.
+Candidates are tried as a nudge of 0.5 on some questions; the best of them at all doses, by which feature and dose are
+chosen. What is reported is then measured on other questions: the choice cannot flatter it. Texts are greedy, and
+judged by steering_rules.py. Failures are kept.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from services.inference.sae.base import SINK_NORMS, Sae
+from services.inference.sae.base import Sae
 from services.inference.sae.formats import load_sae
+from services.inference.sae.sidefile import write_side_file
 from services.saelab.activations import load_tokenizer
 from services.saelab.errors import SaeLabError
-from services.saelab.residual import HookedModel, without_sinks
+from services.saelab.feature_rows import Dose
+from services.saelab.label.minilm import Encode
+from services.saelab.residual import HookedModel
+from services.saelab.steering_book import TextBook, Wanted
+from services.saelab.steering_candidates import candidates
+from services.saelab.steering_found import (
+    STEERING,
+    Found,
+    Sample,
+    calibrated_constant,
+    named,
+    rows_of,
+    standing,
+)
+from services.saelab.steering_report import write_report
+from services.saelab.steering_rules import Topic, Topics, distinct_runs, read_topics
 
 TOPICS = Path(__file__).with_name("steering_topics.toml")
-STEERING = "steering.json"
-FLUENT_LOSS = 1.0
-"""A steered text is fluent if the unsteered model finds it at most so many nats a token less likely than its own,"""
-FLUENT_DISTINCT = 0.75
-"""and at least this share of its runs of three words are different."""
-VISIBLE_WORDS = 5.0
-"""A feature steers visibly if topic words rise by at least so many in a hundred words."""
-
-_SCORED_TOGETHER = 8
-"""Texts whose logits are in memory together."""
+SCREENING = 0.5
+"""Strength at which candidates are tried first."""
+CALIBRATED_WITHIN = 0.05
+"""A strength constant that is off by no more than this share is left as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,220 +51,153 @@ class SteerSettings:
     """Folder of the SAE, evaluated already: median norm and scales are needed. steering.json is written there."""
     model: str
     """Hub id, or folder of a Hugging Face checkpoint."""
+    journal: Path
+    """File that keeps the texts: a killed search goes on."""
     topics: Path = TOPICS
-    """Topics with sentences and word stems, and the prompts."""
-    candidates: int = 4
-    """Features tried for each topic."""
-    strengths: tuple[float, ...] = (0.4, 0.5, 0.6)
-    """Nudges, in strength units."""
+    """Topics with sentences and word stems, and the questions."""
+    by_activation: int = 5
+    """Candidates for each topic that are active on its sentences,"""
+    by_output: int = 3
+    """and so many that promote its words, where features.parquet says so."""
+    finalists: int = 2
+    """Candidates tried at all doses."""
+    strengths: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7)
+    """Doses, in strength units."""
+    calibrate: bool = False
+    """Set the strength constant so that 0.5 is the middle of the best doses, and search again with it."""
     new_tokens: int = 48
     """Length of each text."""
-    rows: int = 48
-    """Texts generated side by side."""
+    rows: int = 32
+    """Texts written side by side."""
     device: str = "cpu"
     """Where the model computes: cpu, cuda."""
     threads: int = 2
     """CPU threads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One steered text."""
-
-    prompt: str
-    plain: str
-    """What the model says unsteered."""
-    steered: str
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, and how many of how many of its texts are there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One feature at one strength."""
+@dataclass(slots=True)
+class Search:
+    """One search: what is tried, and the texts that came of it."""
 
-    topic: str
-    feature: int
-    strength: float
-    gain: float
-    """Topic words in a hundred words, above the unsteered texts."""
-    loss: float
-    """Nats a token by which the unsteered model finds the texts less likely than its own."""
-    distinct: float
-    """Share of different runs of three words."""
-    samples: tuple[Sample, ...]
+    settings: SteerSettings
+    sae: Sae
+    listed: Topics
+    book: TextBook
+    chosen: dict[str, list[int]]
+    """Candidates of each topic."""
+    progress: Progress = field(default=lambda stage, done, total: None)
 
-    @property
-    def fluent(self) -> bool:
-        """Whether the texts stay fluent, by the stated rule."""
-        return self.loss <= FLUENT_LOSS and self.distinct >= FLUENT_DISTINCT
+    def run(self) -> list[Found]:
+        """The best feature of each topic, measured on the proving questions."""
+        doses = self.settings.strengths
+        topics = self.listed.topics
+        plain = [Wanted.plain(question) for question in (*self.listed.choosing, *self.listed.proving)]
+        tried = [(f, SCREENING) for features in self.chosen.values() for f in features]
+        self._write("candidates tried", self.listed.choosing, tried, plain)
+        finalists = {topic.name: self._finalists(topic) for topic in topics}
+        tried = [(f, s) for features in finalists.values() for f in features for s in doses]
+        self._write("doses tried", self.listed.choosing, tried)
+        picked = {topic.name: self._picked(topic, finalists[topic.name]) for topic in topics}
+        tried = [(feature, s) for feature, _ in picked.values() for s in doses]
+        self._write("texts to prove by", self.listed.proving, tried)
+        return [self._found(topic, *picked[topic.name]) for topic in topics]
 
-    @property
-    def steers(self) -> bool:
-        """Whether the texts move visibly to the topic and stay fluent."""
-        return self.fluent and self.gain >= VISIBLE_WORDS
+    def _write(
+        self,
+        stage: str,
+        questions: Sequence[str],
+        tried: Sequence[tuple[int, float]],
+        more: Sequence[Wanted] = (),
+    ) -> None:
+        wanted = [Wanted.nudged(q, f, self._amount(s)) for f, s in tried for q in questions]
+        self.book.write([*more, *wanted], lambda done, total: self.progress(stage, done, total))
 
+    def _amount(self, strength: float) -> float:
+        return strength * self.sae.strength_constant
 
-Progress = Callable[[int, int], None]
+    def _finalists(self, topic: Topic) -> list[int]:
+        measured = {f: self.dose(topic, f, SCREENING, self.listed.choosing) for f in self.chosen[topic.name]}
+        best = sorted(measured, key=lambda feature: standing(measured[feature]), reverse=True)
+        return best[: self.settings.finalists]
+
+    def _picked(self, topic: Topic, features: Sequence[int]) -> tuple[int, float]:
+        tries = [(f, s) for f in features for s in self.settings.strengths]
+        return max(tries, key=lambda one: standing(self.dose(topic, one[0], one[1], self.listed.choosing)))
+
+    def dose(self, topic: Topic, feature: int, strength: float, questions: Sequence[str]) -> Dose:
+        """What a nudge does for a topic, over some questions whose texts are written."""
+        pairs = [
+            (self.book[Wanted.nudged(q, feature, self._amount(strength))], self.book[Wanted.plain(q)])
+            for q in questions
+        ]
+
+        def mean(values: list[float]) -> float:
+            return sum(values) / len(values)
+
+        return Dose(
+            strength,
+            gain=mean([topic.words(steered.text) - topic.words(plain.text) for steered, plain in pairs]),
+            loss=mean([plain.likelihood - steered.likelihood for steered, plain in pairs]),
+            distinct=mean([distinct_runs(steered.text) for steered, _ in pairs]),
+        )
+
+    def _found(self, topic: Topic, feature: int, strength: float) -> Found:
+        samples = []
+        for question in self.listed.proving:
+            steered = self.book[Wanted.nudged(question, feature, self._amount(strength))]
+            samples.append(Sample(question, self.book[Wanted.plain(question)].text, steered.text))
+        doses = tuple(self.dose(topic, feature, s, self.listed.proving) for s in self.settings.strengths)
+        return Found(topic.name, feature, strength, doses, tuple(samples), len(self.chosen[topic.name]))
 
 
 def find_steering_features(
     settings: SteerSettings,
-    model: HookedModel | None = None,
-    tokenizer: Any = None,
-    progress: Progress = lambda done, total: None,
-) -> list[Trial]:
-    """The best trial of each topic, written to steering.json with its samples. Raises SaeLabError without scales."""
+    encode: Encode | None = None,
+    progress: Progress = lambda stage, done, total: None,
+) -> list[Found]:
+    """The best feature of each topic, written to steering.json and steering.md with its texts.
+
+    `encode` makes the second judge. Raises SaeLabError without scales.
+    """
     torch.set_num_threads(settings.threads)
     sae = load_sae(settings.sae)
     if sae.median_norm is None or sae.scales is None:
         raise SaeLabError(f"{settings.sae} has no activation scales yet: run `hearth sae evaluate` first")
-    described = tomllib.loads(settings.topics.read_text("utf-8"))
-    topics: dict[str, Any] = described["topics"]
-    model = model or HookedModel.load(settings.model, sae.hook_point, settings.device)
-    tokenizer = tokenizer or load_tokenizer(settings.model)
-    sentences = {name: topic["sentences"] for name, topic in topics.items()}
-    found = candidates(sae, model, tokenizer, sentences, settings.candidates)
-    tries = [(name, f, s) for name, features in found.items() for f in features for s in settings.strengths]
-    writer = _Writer(settings, sae, model, tokenizer)
-    plain = {prompt: writer.texts(prompt, [(0, 0.0)])[0] for prompt in described["prompts"]}
-    steered: dict[str, list[tuple[str, float]]] = {prompt: [] for prompt in plain}
-    for prompt, texts in steered.items():
-        for start in range(0, len(tries), settings.rows):
-            texts.extend(writer.texts(prompt, [(f, s) for _, f, s in tries[start : start + settings.rows]]))
-            progress(sum(map(len, steered.values())), len(tries) * len(plain))
-    trials = [
-        _trial(
-            name,
-            f,
-            s,
-            topics[name]["stems"],
-            plain,
-            {prompt: texts[row] for prompt, texts in steered.items()},
-        )
-        for row, (name, f, s) in enumerate(tries)
-    ]
-    best = [judged([trial for trial in trials if trial.topic == name]) for name in topics]
-    rows = [asdict(trial) | {"fluent": trial.fluent, "steers": trial.steers} for trial in best]
-    (settings.sae / STEERING).write_text(
-        json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    listed = read_topics(settings.topics)
+    topics = listed.topics
+    hooked = HookedModel.load(settings.model, sae.hook_point, settings.device)
+    tokenizer = load_tokenizer(settings.model)
+    counts = settings.by_activation, settings.by_output
+    chosen = candidates(sae, settings.sae, hooked, tokenizer, topics, *counts)
+    book = TextBook(
+        settings.journal,
+        sae,
+        settings.sae,
+        settings.model,
+        lambda: hooked,
+        new_tokens=settings.new_tokens,
+        rows=settings.rows,
+        threads=settings.threads,
+        device=settings.device,
     )
-    return best
-
-
-def judged(trials: Sequence[Trial]) -> Trial:
-    """The trial with the largest gain among the fluent ones; among all where none is."""
-    return max(trials, key=lambda trial: (trial.fluent, trial.gain))
-
-
-def candidates(
-    sae: Sae, model: HookedModel, tokenizer: Any, sentences: dict[str, list[str]], count: int
-) -> dict[str, list[int]]:
-    """For each topic the features whose mean activation, in activation units, most exceeds that of the other topics."""
-    assert sae.scales is not None
-    means = torch.stack([_mean_activation(sae, model, tokenizer, texts) for texts in sentences.values()])
-    chosen = {}
-    for row, name in enumerate(sentences):
-        others = torch.cat([means[:row], means[row + 1 :]])
-        chosen[name] = (means[row] - others.mean(0) - others.std(0)).topk(count).indices.tolist()
-    return chosen
-
-
-def _mean_activation(
-    sae: Sae, model: HookedModel, tokenizer: Any, texts: list[str]
-) -> Float[Tensor, " features"]:
-    assert sae.scales is not None
-    rows = []
-    for text in texts:
-        hidden = model.residuals(torch.tensor([tokenizer(text).input_ids], device=model.device))[0].float()
-        used = torch.ones(len(hidden), dtype=torch.bool, device=hidden.device)
-        used[0] = False
-        rows.append(hidden[without_sinks(hidden.norm(dim=-1), used, sae.median_norm)].cpu())
-    return sae.weights.encode(torch.cat(rows)).mean(0) / sae.scales
-
-
-class _Writer:
-    """Greedy texts, each with its own nudge at every token but attention sinks."""
-
-    def __init__(self, settings: SteerSettings, sae: Sae, model: HookedModel, tokenizer: Any) -> None:
-        self._settings, self._model, self._tokenizer = settings, model, tokenizer
-        self._directions = torch.nn.functional.normalize(sae.weights.W_dec, dim=1).to(model.device)
-        assert sae.median_norm is not None
-        self._median = sae.median_norm
-        self._unit = sae.strength_constant * sae.median_norm
-
-    def texts(self, prompt: str, nudges: Sequence[tuple[int, float]]) -> list[tuple[str, float]]:
-        """Each text with its mean log-likelihood a token under the unsteered model, in nats."""
-        delta = torch.stack([self._directions[f] * (s * self._unit) for f, s in nudges])[:, None]
-
-        def edit(h: Tensor) -> Tensor:
-            spared = h.norm(dim=-1, keepdim=True) > SINK_NORMS * self._median
-            if h.shape[1] > 1:
-                spared[:, 0] = True
-            return torch.where(spared, h, h + delta)
-
-        messages = [{"role": "user", "content": prompt}]
-        rendered = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        ids = self._tokenizer(rendered, add_special_tokens=False, return_tensors="pt").input_ids
-        ids = ids.expand(len(nudges), -1).to(self._model.device)
-        generate: Any = self._model.model.generate
-        with torch.inference_mode(), self._model.edited(edit):
-            out = generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=self._settings.new_tokens,
-                do_sample=False,
-                pad_token_id=self._tokenizer.eos_token_id,
-            )
-        start = ids.shape[1]
-        likelihood = torch.cat([self._likelihood(rows, start) for rows in out.split(_SCORED_TOGETHER)])
-        decoded = [self._tokenizer.decode(row[start:], skip_special_tokens=True).strip() for row in out]
-        return list(zip(decoded, likelihood.tolist(), strict=True))
-
-    def _likelihood(self, out: Int[Tensor, "texts length"], start: int) -> Float[Tensor, " texts"]:
-        """Mean log-likelihood a token of what was written, from position `start` to the end token."""
-        written = _until_end(out[:, start:], self._tokenizer.eos_token_id)
-        logprobs = self._model.logits(out)[:, start - 1 : -1].float().log_softmax(-1)
-        taken = logprobs.gather(-1, out[:, start:, None])[..., 0]
-        return (taken * written).sum(1) / written.sum(1)
-
-
-def _until_end(tokens: Tensor, end: int) -> Tensor:
-    """1.0 for tokens up to the first end token, itself included."""
-    ended = (tokens == end).cumsum(1)
-    return ((ended == 0) | ((ended == 1) & (tokens == end))).float()
-
-
-def _trial(
-    topic: str,
-    feature: int,
-    strength: float,
-    stems: list[str],
-    plain: dict[str, tuple[str, float]],
-    steered: dict[str, tuple[str, float]],
-) -> Trial:
-    def mean(values: Sequence[float]) -> float:
-        return sum(values) / len(values)
-
-    return Trial(
-        topic=topic,
-        feature=feature,
-        strength=strength,
-        gain=mean([topic_words(steered[p][0], stems) - topic_words(plain[p][0], stems) for p in plain]),
-        loss=mean([plain[p][1] - steered[p][1] for p in plain]),
-        distinct=mean([distinct_runs(text) for text, _ in steered.values()]),
-        samples=tuple(Sample(p, plain[p][0], steered[p][0]) for p in plain),
-    )
-
-
-def topic_words(text: str, stems: list[str]) -> float:
-    """Words that begin with one of the stems, in a hundred words; stems of up to three letters must be the word."""
-    words = re.findall(r"\w+", text.lower())
-    long = tuple(stem for stem in stems if len(stem) > 3)
-    hits: int = sum(word.startswith(long) or word in stems for word in words)
-    return 100.0 * hits / max(1, len(words))
-
-
-def distinct_runs(text: str, length: int = 3) -> float:
-    """Share of different runs of `length` words; 0 for a text too short to have one."""
-    words = re.findall(r"\w+", text.lower())
-    runs = [tuple(words[start : start + length]) for start in range(len(words) - length + 1)]
-    return len(set(runs)) / len(runs) if runs else 0.0
+    try:
+        search = Search(settings, sae, listed, book, chosen, progress)
+        found = search.run()
+        constant = calibrated_constant(found, sae.strength_constant)
+        if settings.calibrate and abs(constant / sae.strength_constant - 1) > CALIBRATED_WITHIN:
+            sae = search.sae = replace(sae, strength_constant=constant)
+            found = search.run()
+            write_side_file(settings.sae, sae)
+    finally:
+        book.close()
+    if encode is not None:
+        found = named(found, topics, encode)
+    rows = rows_of(found, topics)
+    text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    (settings.sae / STEERING).write_text(text, encoding="utf-8")
+    write_report(settings.sae, sae.id, sae.strength_constant, rows)
+    return found

@@ -5,10 +5,11 @@ then reads the text after the same prompt:
 
 - gain: mean activation of the feature over the text's tokens (0 at attention sinks), in units of its scale, minus that
   of the text which the model writes unsteered. It is positive where the text has become one that the feature is about.
-- loss: mean nats a token by which the unsteered model finds the text less likely than its own (steer.py's rule).
-- distinct: share of different runs of three words (steer.py's).
+- loss: mean nats a token by which the unsteered model finds the text less likely than its own (the rule of
+  steering_rules.py).
+- distinct: share of different runs of three words (steering_rules.py's).
 
-Each is the mean over the prompts. A dose is fluent by steer.py's limits; steerability is the best gain among fluent
+Each is the mean over the prompts. A dose is fluent by the limits there; steerability is the best gain among fluent
 doses, 0 where there is none.
 
 Cost, by default: 2 strengths x 2 prompts x 24 tokens a feature, which with the prompts (41 tokens together) and reading
@@ -29,27 +30,12 @@ from torch import Tensor
 
 from services.inference.host import ModelHost
 from services.inference.sae.base import SINK_NORMS, Sae
-from services.inference.sampling import Sampling
-from services.inference.tokenizer import Message
 from services.saelab.feature_rows import Dose
 from services.saelab.journal import Journal
-from services.saelab.lab_engine import Ask, Told, lab_engine, tell_all
+from services.saelab.lab_engine import Told, lab_engine, tell_all
 from services.saelab.residual import HookedModel
-from services.saelab.steer import FLUENT_DISTINCT, FLUENT_LOSS, distinct_runs
-from services.steering.conditions import FeatureKey
-from services.steering.edits import Edit, Operation, Steering
-
-_READ_TOGETHER = 16
-"""Texts whose logits are in memory together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What a text begins with."""
-
-    text: str
-    is_chat: bool
-    """Whether it is a question that the model answers, or the beginning of a text that it goes on with."""
+from services.saelab.steered_texts import Opening, SteeredTexts
+from services.saelab.steering_rules import FLUENT_DISTINCT, FLUENT_LOSS, distinct_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +70,7 @@ class Steered:
 
 
 def is_fluent(dose: Dose) -> bool:
-    """Whether the texts stay fluent, by the limits of steer.py."""
+    """Whether the texts stay fluent, by the limits of steering_rules.py."""
     return dose.loss <= FLUENT_LOSS and dose.distinct >= FLUENT_DISTINCT
 
 
@@ -146,13 +132,14 @@ class _Trials:
 
     def __init__(self, sae: Sae, host: ModelHost, model: HookedModel, settings: SteerabilitySettings) -> None:
         assert sae.median_norm is not None
-        self._sae, self._host, self._model, self._settings = sae, host, model, settings
+        self._sae, self._host, self._settings = sae, host, settings
         self._limit = SINK_NORMS * sae.median_norm
-        (self._sae_id,) = host.saes
-        self._prompts = [_prompt(host, opening) for opening in settings.openings]
-        own = tell_all(host, [self._ask(prompt, Steering()) for prompt in self._prompts])
+        self._texts = SteeredTexts(host, model, settings.new_tokens)
+        self._prompts = [self._texts.prompt(opening) for opening in settings.openings]
+        own = tell_all(host, [self._texts.ask(prompt, 0, 0.0) for prompt in self._prompts])
         self._plain = [
-            (text, *self._run(prompt, [text])) for prompt, text in zip(self._prompts, own, strict=True)
+            (text, next(self._texts.read(prompt, [text])))
+            for prompt, text in zip(self._prompts, own, strict=True)
         ]
 
     def of(self, features: Sequence[int]) -> list[dict[str, Any]]:
@@ -161,13 +148,13 @@ class _Trials:
         tries = [(feature, strength) for feature in features for strength in strengths]
         readings: list[list[_Reading]] = []
         plain: list[list[_Reading]] = []
-        asks = [self._ask(p, self._nudge(f, s)) for p in self._prompts for f, s in tries]
+        asks = [self._texts.ask(p, f, s) for p in self._prompts for f, s in tries]
         told = tell_all(self._host, asks)
         for number, prompt in enumerate(self._prompts):
             own = told[number * len(tries) : (number + 1) * len(tries)]
             readings.append(self._read(prompt, own, [feature for feature, _ in tries]))
-            text, h, likelihood = self._plain[number]
-            plain.append(self._reading(text, h[0], torch.tensor(features), float(likelihood[0])))
+            text, read = self._plain[number]
+            plain.append(self._reading(text, read.h[0], torch.tensor(features), float(read.likelihood[0])))
         rows = []
         for place, feature in enumerate(features):
             doses, texts = [], []
@@ -178,48 +165,23 @@ class _Trials:
             rows.append({"feature": feature, "doses": [asdict(dose) for dose in doses], "texts": texts})
         return rows
 
-    def _ask(self, prompt: tuple[int, ...], steering: Steering) -> Ask:
-        return Ask(prompt, steering, Sampling(temperature=0, max_tokens=self._settings.new_tokens))
-
-    def _nudge(self, feature: int, strength: float) -> Steering:
-        return Steering((Edit(FeatureKey(self._sae_id, feature), Operation.NUDGE, strength),))
-
     def _read(
         self, prompt: tuple[int, ...], texts: Sequence[Told], features: Sequence[int]
     ) -> list[_Reading]:
         """Each text with the feature that is its own."""
-        found = []
-        for start in range(0, len(texts), _READ_TOGETHER):
-            part = texts[start : start + _READ_TOGETHER]
-            h, likelihood = self._run(prompt, part)
-            for row, text in enumerate(part):
-                own = torch.tensor([features[start + row]])
-                found.append(self._reading(text, h[row], own, float(likelihood[row])))
-        return [reading for readings in found for reading in readings]
-
-    def _run(
-        self, prompt: tuple[int, ...], texts: Sequence[Told]
-    ) -> tuple[Float[Tensor, "texts length d_model"], Float[Tensor, " texts"]]:
-        """The residual stream at the tokens of each text, padded, and its mean log-likelihood a token."""
-        end = int(self._host.tokenizer.plain.eos_token_id or 0)
-        scored = [[*text.tokens, *([end] if text.ended else [])] for text in texts]
-        length = max(1, *map(len, scored))
-        padded = torch.tensor([[prompt[-1], *ids, *([end] * (length - len(ids)))] for ids in scored])
-        h, logits = self._model.continued(
-            torch.tensor(prompt[:-1], device=self._model.device), padded.to(self._model.device)
-        )
-        before = logits[:, :-1].float()
-        taken = before.gather(-1, padded[:, 1:, None].to(before.device))[..., 0] - before.logsumexp(-1)
-        sizes = torch.tensor([max(1, len(ids)) for ids in scored])
-        counted = torch.arange(length) < sizes[:, None]
-        return h[:, 1:].float().cpu(), (taken.cpu() * counted).sum(1) / sizes
+        found: list[_Reading] = []
+        for read in self._texts.read(prompt, texts):
+            for h, likelihood in zip(read.h, read.likelihood.tolist(), strict=True):
+                own = torch.tensor([features[len(found)]])
+                found += self._reading(texts[len(found)], h, own, likelihood)
+        return found
 
     def _reading(
         self, text: Told, h: Float[Tensor, "length d_model"], features: Tensor, likelihood: float
     ) -> list[_Reading]:
         """One reading for each feature."""
         assert self._sae.scales is not None
-        words = str(self._host.tokenizer.plain.decode(list(text.tokens), skip_special_tokens=True)).strip()
+        words = self._texts.words(text)
         own = h[: len(text.tokens)]
         live = own[own.norm(dim=-1) <= self._limit]
         if not len(live):
@@ -228,13 +190,6 @@ class _Trials:
         values = self._sae.weights.encode_pairs(*pairs).view(len(features), len(live))
         means = values.sum(1) / len(own) / self._sae.scales[features]
         return [_Reading(mean, likelihood, words) for mean in means.tolist()]
-
-
-def _prompt(host: ModelHost, opening: Opening) -> tuple[int, ...]:
-    """Tokens of an opening. A model without a chat template goes on with the question."""
-    if opening.is_chat and host.tokenizer.has_chat_template:
-        return tuple(host.tokenizer.encode_chat([Message("user", opening.text)], open_turn=True).ids)
-    return tuple(host.tokenizer.encode_text(opening.text))
 
 
 def _dose(strength: float, steered: Sequence[_Reading], plain: Sequence[_Reading]) -> Dose:

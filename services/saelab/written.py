@@ -14,7 +14,7 @@ from typing import Any
 from services.saelab.documents import SELF_WRITTEN, Document, Message, document_id
 from services.saelab.errors import CorpusError, SaeLabError
 from services.saelab.journal import Journal
-from services.saelab.steer import distinct_runs
+from services.saelab.steering_rules import distinct_runs
 from services.saelab.write_prompts import Assignment
 
 SHORTEST_WORDS = 8

@@ -16,14 +16,14 @@ from services.saelab.feature_rows import Dose
 from services.saelab.reference import feature_statistics
 from services.saelab.residual import HookedModel
 from services.saelab.shards import ShardFolder
-from services.saelab.steer import FLUENT_DISTINCT, FLUENT_LOSS, distinct_runs
 from services.saelab.steerability import (
-    Opening,
     SteerabilitySettings,
     Steered,
     is_fluent,
     measure_steerability,
 )
+from services.saelab.steered_texts import Opening
+from services.saelab.steering_rules import FLUENT_DISTINCT, FLUENT_LOSS, distinct_runs
 from tests.saelab.test_evaluate import random_sae
 from tests.saelab.tiny_lab import HOOK
 

@@ -105,3 +105,22 @@ def train_settings(activations: Path, out: Path, **changes: Any) -> TrainSetting
         "threads": 1,
     }
     return TrainSettings(activations, out, **(settings | changes))
+
+
+def make_topics(path: Path) -> Path:
+    """Writes two topics for `hearth sae steer`, and questions."""
+    path.write_text(
+        """choosing = ["ship star?", "tree?"]
+proving = ["the sea?"]
+
+[topics.sea]
+sentences = ["ship wave sea", "sea ship ship wave"]
+stems = "ship wave sea"
+
+[topics.food]
+sentences = ["bread salt", "salt bread bread"]
+stems = "bread salt"
+""",
+        encoding="utf-8",
+    )
+    return path
