@@ -65,16 +65,13 @@ class AskedExplainer:
         bench = self._bench
         contexts, firings = bench.contexts, bench.firings
         active = bench.sample(feature, for_labels=True).active
-        tokens, values = firings.of(feature)
         chosen = np.concatenate(
             [active[: EXCERPTS // 2], active[EXCERPTS // 2 :][:: max(1, len(active) // 8)]]
         )
         excerpts = []
         for context in chosen[:EXCERPTS]:
             start, end = int(contexts.starts[context]), int(contexts.starts[context + 1])
-            here = slice(*np.searchsorted(tokens, [start, end]))
-            activations = np.zeros(end - start, np.float32)
-            activations[tokens[here] - start] = values[here]
+            activations = firings.between(feature, start, end)
             marks = activations > _STRONG * activations.max()
             excerpts.append(one_line(marked(firings.pieces[start:end], marks.tolist())))
         return excerpts

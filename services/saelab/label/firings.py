@@ -100,6 +100,14 @@ class Firings:
         inside = slice(self.offsets[feature], self.offsets[feature + 1])
         return self.tokens[inside], self.values[inside]
 
+    def between(self, feature: int, start: int, end: int) -> NDArray[np.float32]:
+        """The activations of a feature on the tokens from `start` to before `end`."""
+        tokens, values = self.of(feature)
+        first, last = np.searchsorted(tokens, [start, end])
+        found = np.zeros(end - start, np.float32)
+        found[tokens[first:last] - start] = values[first:last]
+        return found
+
     def window_bounds(self) -> list[tuple[int, int]]:
         """First token of each window, and the one after its last."""
         edges = np.flatnonzero(np.diff(self.windows)) + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control, rankdata
+from scipy.stats import false_discovery_control
 
 FALSE_DISCOVERIES = 0.05
 """Expected share, at most, of labels that are published though they say no more than another feature's would."""
@@ -21,10 +21,12 @@ def auroc(
 
     For answers yes and no it is the balanced accuracy.
     """
-    ranks = rankdata(np.concatenate([positive, negative], axis=1), axis=1)
-    count = positive.shape[1]
-    above = ranks[:, :count].sum(1) - count * (count + 1) / 2
-    return np.asarray(above / (count * negative.shape[1]))
+    ordered = np.sort(negative, axis=1)  # Sorting values is far quicker than ranking both.
+    below = [
+        np.searchsorted(row, values, "left").sum() + np.searchsorted(row, values, "right").sum()
+        for row, values in zip(ordered, positive, strict=True)
+    ]
+    return np.asarray(np.array(below, np.float64) / (2 * positive.shape[1] * negative.shape[1]))
 
 
 def p_value(own: float, null: Float[NDArray[np.float64], " null"]) -> float:

@@ -93,10 +93,13 @@ class OfflineExplainer:
     def _tokens(self, feature: int, sample: Sample) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """The encoded tokens of the active contexts, and which of them the feature fires on."""
         contexts, firings = self._bench.contexts, self._bench.firings
-        ranges = [np.arange(contexts.starts[c], contexts.starts[c + 1]) for c in sample.active]
-        tokens = np.concatenate(ranges)
-        tokens = tokens[firings.used[tokens]]
-        return tokens, np.isin(tokens, firings.of(feature)[0])
+        tokens, firing = [], []
+        for context in sample.active.tolist():
+            start, end = int(contexts.starts[context]), int(contexts.starts[context + 1])
+            used = firings.used[start:end]
+            tokens.append(np.arange(start, end)[used])
+            firing.append(firings.between(feature, start, end)[used] > 0)
+        return np.concatenate(tokens), np.concatenate(firing)
 
     def _title(self, feature: int, evidence: Evidence) -> str:
         if self._titles is None or any(

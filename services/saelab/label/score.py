@@ -102,12 +102,12 @@ def _marked(
     firings: Firings, contexts: Contexts, feature: int, sample: Sample, random: np.random.Generator
 ) -> Iterator[Marked]:
     """Pairs: the tokens that a feature fires on, and as many others of the same context."""
-    firing_tokens = firings.of(feature)[0]
     spread = sample.active[:: max(1, len(sample.active) // MARKED_CONTEXTS)][:MARKED_CONTEXTS]
     for context in spread.tolist():
-        tokens = np.arange(contexts.starts[context], contexts.starts[context + 1])
-        tokens = tokens[firings.used[tokens]]
-        firing = np.isin(tokens, firing_tokens)
+        start, end = int(contexts.starts[context]), int(contexts.starts[context + 1])
+        used = firings.used[start:end]
+        tokens = np.arange(start, end)[used]
+        firing = firings.between(feature, start, end)[used] > 0
         count = min(int(firing.sum()), int((~firing).sum()))
         if count:
             yield Marked(context, np.sort(random.choice(tokens[firing], count, replace=False)), True)
