@@ -13,9 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from services.inference.sae.base import Sae
-from services.saelab.activation_statistics import SAVE_SECONDS
 from services.saelab.annotated import AnnotatedText
-from services.saelab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from services.saelab.checkpoint import SAVE_SECONDS, Checkpoint, load_checkpoint, save_checkpoint
 from services.saelab.kept import Kept
 from services.saelab.residual import HookedModel, require_finite, stacked, used_positions, without_sinks
 

@@ -17,16 +17,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from services.inference.sae.base import Sae
-from services.saelab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from services.saelab.errors import SaeLabError
+from services.saelab.checkpoint import SAVE_SECONDS, Checkpoint, load_checkpoint, save_checkpoint
 from services.saelab.neighbors import Codes, coactivation_neighbors
 from services.saelab.reference import encoded
 from services.saelab.shards import ShardFolder
 
 HISTOGRAM_EDGES = tuple(2.0 ** (step / 3) for step in range(-18, 4))
 """Of the bins of activations, in units of the feature's scale: three to an octave, from 1/64 to 2."""
-SAVE_SECONDS = 30.0
-"""How often the state of a stage is written while it runs: what a kill loses at most, but for one batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,7 @@ def collect_statistics(
     Raises SaeLabError where there are no shards, CorruptShard, RunMismatch.
     """
     folder = ShardFolder(settings.activations)
-    shards = _shards(folder, settings.tokens)
+    shards = folder.first(settings.tokens)
     tally = _Tally(sae)
     state = load_checkpoint(path, run)
     if state is not None:
@@ -98,19 +95,6 @@ def collect_statistics(
         done = tally.done(settings.neighbors)
     save_checkpoint(path, done, run)
     return _statistics(done)
-
-
-def _shards(folder: ShardFolder, tokens: int) -> list[int]:
-    """The first shards, up to the one that reaches so many tokens. Raises SaeLabError where there are none."""
-    chosen, total = [], 0
-    for index in folder.indices():
-        if total >= tokens:
-            break
-        chosen.append(index)
-        total += folder.tokens(index)
-    if not chosen:
-        raise SaeLabError(f"no activations in {folder.folder}: make them with `hearth sae activations`")
-    return chosen
 
 
 class _Tally:

@@ -42,9 +42,10 @@ class AnnotatedText:
         start = int(self.starts[window])
         return start, start + len(self.windows[window].tokens)
 
-    def batches(self, size: int) -> list[list[int]]:
-        """Numbers of windows in batches of like length, longest first, so that little is padded."""
-        order = sorted(range(len(self.windows)), key=lambda number: -len(self.windows[number].tokens))
+    def batches(self, size: int, numbers: Iterable[int] | None = None) -> list[list[int]]:
+        """Numbers of windows, these or all, in batches of like length, longest first, so that little is padded."""
+        some = range(len(self.windows)) if numbers is None else numbers
+        order = sorted(some, key=lambda number: -len(self.windows[number].tokens))
         return [order[start : start + size] for start in range(0, len(order), size)]
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from services.inference.embedded import EMBEDDED_MODEL_ID
 from services.inference.sae.formats import load_sae
 from services.saelab.curves import CURVES
 from services.saelab.errors import SaeLabError
-from services.saelab.evaluate import METRICS
+from services.saelab.evaluation_plots import PLOTS
+from services.saelab.evaluation_report import METRICS, added, sections
 from services.saelab.export import TRAINING
 from services.saelab.steering_found import STEERING
-from services.saelab.steering_rules import FLUENT_DISTINCT, FLUENT_LOSS, VISIBLE_WORDS
+from services.saelab.steering_report import REPORT, RULE
+from services.saelab.steering_report import summary as steering_summary
+from services.saelab.steering_report import table as steering_table
 
 CARD = "README.md"
 
@@ -29,7 +32,9 @@ def write_card(folder: Path) -> Path:
     sae = load_sae(folder)
     parts = [
         _head(sae.id, training, metrics),
-        _quality(metrics),
+        *sections(metrics),
+        _plots(folder),
+        _prototype(training, metrics),
         _steering(steering, sae.strength_constant),
         _weaknesses(training, metrics),
         _recipe(training, (folder / CURVES).exists()),
@@ -71,89 +76,55 @@ the stream ({dictionary["median_norm"]:.1f}).
 | seed | {recipe["seed"]} |"""
 
 
+def _plots(folder: Path) -> str:
+    if not (folder / PLOTS).exists():
+        return ""
+    return f"![Densities, positions, dense features, probes]({PLOTS})"
+
+
 def _minutes(training: dict[str, Any]) -> str:
     seconds = training["collection_seconds"]
     return f"{seconds / 60:.0f}" if seconds else "not recorded"
 
 
-_ROWS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
-    ("documents", lambda m: f"{m['documents']:,}"),
-    ("tokens", lambda m: f"{m['tokens']:,}"),
-    ("variance explained", lambda m: f"{m['variance_explained']:.3f}"),
-    ("L0", lambda m: f"{m['l0']:.1f}"),
-    ("tokens for cross-entropy", lambda m: f"{m['cross_entropy_tokens']:,}"),
-    ("cross-entropy of the model", lambda m: f"{m['cross_entropy']:.3f}"),
-    ("with the reconstruction spliced in", lambda m: f"{m['cross_entropy_spliced']:.3f}"),
-    ("change by it", lambda m: f"{m['cross_entropy_spliced'] - m['cross_entropy']:+.3f}"),
-    ("with the mean in its place", lambda m: f"{m['cross_entropy_ablated']:.3f}"),
-    ("loss recovered", lambda m: f"{100 * m['loss_recovered']:.1f} %"),
-]
+def _prototype(training: dict[str, Any], metrics: dict[str, Any]) -> str:
+    """The SAE beside the first attempt at one for the embedded model."""
+    if training["activations"]["model"] != EMBEDDED_MODEL_ID:
+        return ""
+    plain, chat = metrics["plain"], metrics.get("chat")
+    places = metrics.get("places")
+    rows = [
+        ("features, k", f"{training['train']['features']:,}, {training['train']['k']}", "4,096, 32"),
+        ("training tokens seen", f"{training['tokens_seen'] / 1e6:.1f} million", "1.9 million"),
+        ("variance explained", f"{plain['variance_explained']:.3f}", ".818"),
+        ("L0", f"{plain['l0']:.1f}", "32.3"),
+        ("cross-entropy added, plain text", f"{added(plain):+.3f}", "+.180"),
+        ("cross-entropy added, chat", f"{added(chat):+.3f}" if chat else "", "+.106"),
+        ("loss recovered", f"{100 * plain['loss_recovered']:.1f} %", "97.4 %"),
+        ("template-only features", f"{100 * places['template_only']:.2f} %" if places else "", "2.3 %"),
+    ]
+    table = "\n".join(f"| {name} | {own} | {theirs} |" for name, own, theirs in rows)
+    return f"""### Beside the prototype
 
+The best run of the prototype whose recipe this is (block 15, 38,000 held-out tokens of another corpus).
 
-def _quality(metrics: dict[str, Any]) -> str:
-    kinds = [(kind, metrics[kind]) for kind in ("plain", "chat") if kind in metrics]
-    table = "\n".join(f"| {name} | " + " | ".join(value(m) for _, m in kinds) + " |" for name, value in _ROWS)
-    heads = " | ".join(f"{kind} text" for kind, _ in kinds)
-    d = metrics["dictionary"]
-    return f"""## Quality
-
-On whole documents that were never trained on. First positions, attention sinks (norm over four medians) and
-the fixed system prompt are left out.
-
-| held out | {heads} |
-|---|{"---|" * len(kinds)}
-{table}
-
-Over {d["reference_tokens"]:,} tokens of the training corpus:
-
-| the dictionary | |
-|---|---|
-| dead features (never active) | {100 * d["dead"]:.2f} % |
-| dense features (active on over 10 % of tokens) | {100 * d["dense"]:.2f} % |
-| median density | {100 * d["median_density"]:.3f} % |
-| median cosine with the nearest other decoder direction | {d["decoder_cosine_median"]:.2f} |
-| features with another within a cosine of 0.7 | {100 * d["decoder_cosine_above_07"]:.1f} % |"""
+| | this SAE | the prototype |
+|---|---|---|
+{table}"""
 
 
 def _steering(steering: list[dict[str, Any]], constant: float) -> str:
-    if not steering:
+    if not steering or "doses" not in steering[0]:
         return ""
-    good = sum(row["steers"] for row in steering)
-    table = "\n".join(_steering_row(row) for row in steering)
-    samples = "\n\n".join(_sample(row) for row in steering)
     return f"""## Features that steer
 
-The best feature and strength found for each of {len(steering)} topics by `hearth sae steer`; {good} of them
-steer. Strength 1.0 is {constant} times the median norm along the decoder direction, at all tokens but sinks.
-Texts are greedy. The rule: **fluent** if the unsteered model finds the texts at most {FLUENT_LOSS} nats a token
-less likely than its own and at least {100 * FLUENT_DISTINCT:.0f} % of their runs of three words differ; **steers** if
-fluent and topic words rise by at least {VISIBLE_WORDS:.0f} in a hundred words. Candidates come from a few sentences
-a topic; nothing says that they are the best features there are.
+{steering_summary(steering, constant)}
 
-| topic | feature | strength | topic words in 100 | nats | steers |
-|---|---|---|---|---|---|
-{table}
+{RULE}
 
-<details><summary>Samples, failures too</summary>
+{steering_table(steering)}
 
-{samples}
-
-</details>"""
-
-
-def _steering_row(row: dict[str, Any]) -> str:
-    verdict = "yes" if row["steers"] else "no" if row["fluent"] else "no (not fluent)"
-    numbers = f"{row['feature']} | {row['strength']:.1f} | {row['gain']:+.0f} | {row['loss']:.2f}"
-    return f"| {row['topic']} | {numbers} | {verdict} |"
-
-
-def _sample(row: dict[str, Any]) -> str:
-    fails = "" if row["steers"] else " (does not steer by the rule)"
-    lines = [f"**{row['topic']}**: feature {row['feature']} at {row['strength']:.1f}{fails}", ""]
-    for sample in row["samples"]:
-        plain, steered = (" ".join(sample[key].split()) for key in ("plain", "steered"))
-        lines += [f"- *{sample['prompt']}*", f"  - plain: {plain}", f"  - steered: {steered}"]
-    return "\n".join(lines)
+The texts, failures too, and the doses: [{REPORT}]({REPORT})."""
 
 
 def _weaknesses(training: dict[str, Any], metrics: dict[str, Any]) -> str:

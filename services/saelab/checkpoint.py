@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: all that the next step depends on, written whole or not at all."""
+"""Checkpoints of long steps: all that what comes next depends on, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from services.saelab.errors import RunMismatch, SaeLabError
+
+SAVE_SECONDS = 30.0
+"""How often the state of a stage is written while it runs: what a kill loses at most, but for one batch."""
 
 
 @dataclass(frozen=True, slots=True)

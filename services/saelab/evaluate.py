@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from services.inference.sae.base import SINK_NORMS, Sae, SaeWeights
+from services.inference.load import model_folder
+from services.inference.sae.base import Sae
 from services.inference.sae.formats import load_sae
 from services.inference.sae.write_saelens import write_saelens
-from services.saelab.activations import load_tokenizer
-from services.saelab.documents import HELDOUT, read_documents
+from services.inference.tokenizer import Tokenizer
+from services.saelab.annotated import AnnotatedText, annotate
+from services.saelab.dictionary import (
+    DictionaryMetrics,
+    densest_features,
+    density_histogram,
+    dictionary_metrics,
+    nearest_patterns,
+)
+from services.saelab.documents import HELDOUT, Document, read_documents
 from services.saelab.errors import CorpusError
+from services.saelab.evaluation_report import METRICS, write_evaluation
+from services.saelab.heldout import LOSSES, POSITIONS, HeldoutPass, HeldoutSettings, HeldoutSums
+from services.saelab.passages import Passages, probe_results
+from services.saelab.places import place_metrics
+from services.saelab.probing import PROBES, chosen_passages, read_probes
 from services.saelab.reference import FeatureStatistics, feature_statistics
-from services.saelab.residual import HookedModel, require_finite, stacked, used_positions, without_sinks
+from services.saelab.residual import HookedModel
 from services.saelab.shards import ShardFolder
-from services.saelab.windows import Window, Windower, padded_batches, shuffled
-
-METRICS = "metrics.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +48,19 @@ class EvaluateSettings:
     """Folder of the shards: the reference corpus of densities and activation scales."""
     model: str
     """Hub id, or folder of a Hugging Face checkpoint."""
+    work: Path
+    """Folder of the state by which a killed evaluation goes on; emptied of it at the end."""
     window: int = 256
     """Longest run of tokens that the model reads at once."""
-    batch: int = 8
-    """Windows in one pass of the model."""
-    cross_entropy_tokens: int = 12_000
-    """Tokens of each kind of text that cross-entropy is measured on; it takes three passes of the whole model."""
+    heldout: HeldoutSettings = field(default_factory=HeldoutSettings)
     reference_tokens: int = 2_000_000
     """Tokens of the shards that feature statistics are made from, at most."""
-    seed: int = 0
-    """Of the order of windows."""
+    coactivation_tokens: int = 200_000
+    """Of them, those that co-activation is measured on."""
+    probes: Path = PROBES
+    """Labelled sets for sparse probing."""
+    passages: int = 4
+    """Windows of a document that a probe sees, at most."""
     device: str = "cpu"
     """Where the model computes: cpu, cuda."""
     threads: int = 2
@@ -72,6 +85,8 @@ class TextMetrics:
     """With the reconstruction in place of the residual stream at all tokens but sinks."""
     cross_entropy_ablated: float
     """With the mean of the residual stream there."""
+    by_position: tuple[dict[str, float], ...]
+    """For ranges of positions in the window: where it begins, tokens, variance explained, L0."""
 
     @property
     def loss_recovered(self) -> float:
@@ -79,24 +94,31 @@ class TextMetrics:
         lost = self.cross_entropy_ablated - self.cross_entropy
         return (self.cross_entropy_ablated - self.cross_entropy_spliced) / lost
 
-
-@dataclass(frozen=True, slots=True)
-class DictionaryMetrics:
-    """What the dictionary is like, over the reference corpus."""
-
-    features: int
-    reference_tokens: int
-    dead: float
-    """Share of features that are never active."""
-    dense: float
-    """Share of features that are active on over 10 % of tokens."""
-    median_density: float
-    decoder_cosine_median: float
-    """Median over features of the cosine with the nearest other decoder direction."""
-    decoder_cosine_above_07: float
-    """Share of features with another within a cosine of 0.7."""
-    median_norm: float
-    """Median norm of the residual stream."""
+    @classmethod
+    def of(cls, documents: int, sums: HeldoutSums) -> TextMetrics:
+        """From the sums over so many documents."""
+        ranges = [
+            {
+                "from": start,
+                "tokens": int(sums.tokens[number]),
+                "variance_explained": sums.variance_explained(slice(number, number + 1)),
+                "l0": sums.l0(slice(number, number + 1)),
+            }
+            for number, start in enumerate(POSITIONS)
+            if sums.tokens[number]
+        ]
+        losses = dict(zip(LOSSES, (sums.losses / sums.predicted).tolist(), strict=True))
+        return cls(
+            documents,
+            int(sums.tokens.sum()),
+            sums.variance_explained(),
+            sums.l0(),
+            int(sums.predicted),
+            losses["plain"],
+            losses["spliced"],
+            losses["ablated"],
+            tuple(ranges),
+        )
 
 
 Progress = Callable[[str, int, int], None]
@@ -104,158 +126,125 @@ Progress = Callable[[str, int, int], None]
 
 
 def evaluate(
-    settings: EvaluateSettings,
-    model: HookedModel | None = None,
-    tokenizer: Any = None,
-    progress: Progress = lambda what, done, total: None,
+    settings: EvaluateSettings, progress: Progress = lambda what, done, total: None
 ) -> dict[str, Any]:
-    """Measures the SAE, writes metrics.json, puts scales, median norm and key numbers into its side file.
+    """Measures the SAE; writes metrics.json, evaluation.md and its plots, puts scales, median norm and key numbers into
+    its side file.
 
-    `model` and `tokenizer` are loaded unless given. Raises CorpusError, HookPointError, BadActivation.
+    Raises CorpusError, CorruptShard, HookPointError, BadActivation, SaeLabError.
     """
     torch.set_num_threads(settings.threads)
     sae = load_sae(settings.sae)
-    progress("feature statistics", 0, 1)
-    with torch.no_grad():
-        statistics = feature_statistics(sae, ShardFolder(settings.activations), settings.reference_tokens)
-    progress("feature statistics", 1, 1)
-    model = model or HookedModel.load(settings.model, sae.hook_point, settings.device)
-    windower = Windower(tokenizer or load_tokenizer(settings.model), settings.window)
-    documents = list(read_documents(settings.corpus / HELDOUT))
-    found: dict[str, Any] = {}
-    for kind, chat in (("plain", False), ("chat", True)):
-        chosen = [document for document in documents if document.is_chat == chat]
-        windows = shuffled(list(windower.windows(chosen)), settings.seed)
-        if not windows:
-            continue
-        measured = _measure(settings, sae.weights, model, windows, statistics, kind, progress)
-        metrics = TextMetrics(documents=len(chosen), **measured)
-        found[kind] = asdict(metrics) | {"loss_recovered": metrics.loss_recovered}
-    if "plain" not in found:
-        raise CorpusError(f"the corpus at {settings.corpus} holds out no plain text")
-    found["dictionary"] = asdict(dictionary_metrics(sae.weights, statistics))
+    evaluation = _Evaluation(settings, sae, progress)
+    found = evaluation.run()
     (settings.sae / METRICS).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    _store(settings.sae, sae, statistics, found)
+    _store(settings.sae, sae, evaluation.statistics, found)
+    write_evaluation(settings.sae, sae.id, found)
+    evaluation.clear()
     return found
 
 
-def dictionary_metrics(weights: SaeWeights, statistics: FeatureStatistics) -> DictionaryMetrics:
-    """Dead, dense and redundant features."""
-    directions = torch.nn.functional.normalize(weights.W_dec, dim=1)
-    nearest = torch.cat([_nearest(directions, start) for start in range(0, len(directions), 512)])
-    return DictionaryMetrics(
-        features=weights.d_sae,
-        reference_tokens=statistics.tokens,
-        dead=float((statistics.density == 0).float().mean()),
-        dense=float((statistics.density > 0.1).float().mean()),
-        median_density=float(statistics.density.median()),
-        decoder_cosine_median=float(nearest.median()),
-        decoder_cosine_above_07=float((nearest > 0.7).float().mean()),
-        median_norm=statistics.median_norm,
-    )
+class _Evaluation:
+    """One evaluation; what takes long leaves its state in the work folder."""
+
+    def __init__(self, settings: EvaluateSettings, sae: Sae, progress: Progress) -> None:
+        self._settings, self._sae, self._progress = settings, sae, progress
+        self._states: list[Path] = []
+        self._shards = ShardFolder(settings.activations)
+        self._probes = read_probes(settings.probes)
+        self._documents = list(read_documents(settings.corpus / HELDOUT))
+        if all(document.is_chat for document in self._documents):
+            raise CorpusError(f"the corpus at {settings.corpus} holds out no plain text")
+        settings.work.mkdir(parents=True, exist_ok=True)
+        self.statistics = feature_statistics(
+            sae,
+            self._shards,
+            settings.reference_tokens,
+            self._state("reference", {"shards": self._shards.first(settings.reference_tokens)}),
+            lambda done, total: progress("feature statistics", done, total),
+        )
+
+    def run(self) -> dict[str, Any]:
+        """All numbers."""
+        settings, sae = self._settings, self._sae
+        model = HookedModel.load(settings.model, sae.hook_point, settings.device)
+        tokenizer = Tokenizer(model_folder(settings.model))
+        found: dict[str, Any] = {}
+        read: list[tuple[HeldoutSums, Passages]] = []
+        for kind, chat in (("plain", False), ("chat", True)):
+            documents = [document for document in self._documents if document.is_chat == chat]
+            if not documents:
+                continue
+            sums, passages = self._read(kind, model, tokenizer, documents)
+            metrics = TextMetrics.of(len(documents), sums)
+            found[kind] = asdict(metrics) | {"loss_recovered": metrics.loss_recovered}
+            read.append((sums, passages))
+        found["dictionary"] = asdict(self._dictionary())
+        found["places"] = asdict(
+            place_metrics(
+                sum(int(sums.tokens.sum()) for sums, _ in read),
+                *(sum(getattr(sums, name) for sums, _ in read) for name in _PLACES),
+            )
+        )
+        self._progress("probes", 0, 1)
+        own = Passages.of_sentences(self._probes, sae, model, tokenizer.plain, self.statistics.median_norm)
+        results = probe_results(self._probes, Passages.together([*(some for _, some in read), own]))
+        found["probes"] = [asdict(result) for result in results]
+        self._progress("probes", 1, 1)
+        return found | self._figures()
+
+    def _read(
+        self, kind: str, model: HookedModel, tokenizer: Tokenizer, documents: Sequence[Document]
+    ) -> tuple[HeldoutSums, Passages]:
+        settings = self._settings
+        text = annotate(documents, tokenizer, settings.window, _EVERYTHING)
+        passages = self._passages(text, documents)
+        reading = HeldoutPass(settings.heldout, self._sae.weights, self.statistics, text, passages)
+        run: dict[str, Any] = asdict(settings.heldout)
+        run |= {"kind": kind, "text": hashlib.sha256(text.tokens.tobytes()).hexdigest(), "passages": passages}
+        run |= {"median_norm": self.statistics.median_norm, "model": settings.model}
+        sums = reading.run(
+            model,
+            self._state(kind, run),
+            run,
+            lambda done, total: self._progress(f"{kind} text", done, total),
+        )
+        owners = [documents[int(text.documents[text.starts[window]])] for window in passages]
+        return sums, Passages.of_documents(owners, sums)
+
+    def _passages(self, text: AnnotatedText, documents: Sequence[Document]) -> list[int]:
+        owners = text.documents[text.starts].tolist()
+        lengths = [len(window.tokens) for window in text.windows]
+        return chosen_passages(self._probes, documents, owners, lengths, self._settings.passages)
+
+    def _dictionary(self) -> DictionaryMetrics:
+        self._progress("co-activation", 0, 1)
+        patterns, tokens = nearest_patterns(self._sae, self._shards, self._settings.coactivation_tokens)
+        self._progress("co-activation", 1, 1)
+        return dictionary_metrics(self._sae, self.statistics, patterns, tokens)
+
+    def _figures(self) -> dict[str, Any]:
+        """What plots are drawn from, beside the other numbers."""
+        return {
+            "densities": density_histogram(self.statistics),
+            "densest": densest_features(self._sae, self.statistics, self._shards),
+        }
+
+    def _state(self, name: str, run: dict[str, Any]) -> Path:
+        """Where a stage's state is kept: other settings are another file."""
+        key = json.dumps(run | {"weights": self._sae.weights_digest}, sort_keys=True)
+        path = self._settings.work / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.safetensors"
+        self._states.append(path)
+        return path
+
+    def clear(self) -> None:
+        """Removes the state."""
+        for path in self._states:
+            path.unlink(missing_ok=True)
 
 
-def _nearest(directions: Tensor, start: int) -> Tensor:
-    rows = directions[start : start + 512]
-    cosines = rows @ directions.T
-    own = torch.arange(len(rows))
-    cosines[own, own + start] = -1.0
-    return cosines.max(1).values
-
-
-class _Tally:
-    """Sums over tokens, in float64."""
-
-    def __init__(self, d_model: int) -> None:
-        self.tokens, self.squares, self.errors, self.active = 0, 0.0, 0.0, 0
-        self.sum = torch.zeros(d_model, dtype=torch.float64)
-        self.predicted = 0
-        self.losses = {"plain": 0.0, "spliced": 0.0, "ablated": 0.0}
-
-    def add(self, weights: SaeWeights, h: Float[Tensor, "tokens d_model"]) -> None:
-        f = weights.encode(h)
-        self.tokens += len(h)
-        self.squares += float(h.double().square().sum())
-        self.sum += h.sum(0, dtype=torch.float64).cpu()
-        self.errors += float((h - weights.decode(f)).double().square().sum())
-        self.active += int((f > 0).sum())
-
-    @property
-    def variance_explained(self) -> float:
-        return 1.0 - self.errors / (self.squares - float(self.sum.square().sum()) / self.tokens)
-
-
-def _measure(
-    settings: EvaluateSettings,
-    weights: SaeWeights,
-    model: HookedModel,
-    windows: list[Window],
-    statistics: FeatureStatistics,
-    kind: str,
-    progress: Progress,
-) -> dict[str, Any]:
-    """TextMetrics' numbers but for the documents. Whole windows are used until there are enough for cross-entropy."""
-    tally = _Tally(weights.d_model)
-    with_loss = 0
-    total = 0
-    while with_loss < len(windows) and total < settings.cross_entropy_tokens:
-        total += len(windows[with_loss].tokens)
-        with_loss += 1
-    parts = [(windows[:with_loss], True), (windows[with_loss:], False)]
-    batches = [(batch, loss) for part, loss in parts for batch in padded_batches(part, settings.batch)]
-    for done, (batch, loss) in enumerate(batches):
-        progress(f"{kind} text", done, len(batches))
-        tokens = stacked(batch, model.device)
-        hidden = model.residuals(tokens).float()
-        used = used_positions(batch, model.device)
-        require_finite(hidden[used], model.hook_point)
-        norms = hidden.norm(dim=-1)
-        with torch.no_grad():
-            tally.add(weights, hidden[without_sinks(norms, used, statistics.median_norm)])
-        if loss:
-            _add_losses(tally, weights, model, tokens, used, statistics)
-    progress(f"{kind} text", len(batches), len(batches))
-    return {
-        "tokens": tally.tokens,
-        "variance_explained": tally.variance_explained,
-        "l0": tally.active / tally.tokens,
-        "cross_entropy_tokens": tally.predicted,
-        "cross_entropy": tally.losses["plain"] / tally.predicted,
-        "cross_entropy_spliced": tally.losses["spliced"] / tally.predicted,
-        "cross_entropy_ablated": tally.losses["ablated"] / tally.predicted,
-    }
-
-
-def _add_losses(
-    tally: _Tally,
-    weights: SaeWeights,
-    model: HookedModel,
-    tokens: Tensor,
-    used: Tensor,
-    statistics: FeatureStatistics,
-) -> None:
-    """Next-token cross-entropy after used tokens: as it is, spliced, and mean-ablated at all tokens but sinks."""
-
-    def replaced_by(made: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        def edit(h: Tensor) -> Tensor:
-            keep = h.norm(dim=-1) > SINK_NORMS * statistics.median_norm
-            keep[:, 0] = True
-            return torch.where(keep[..., None], h, made(h))
-
-        return edit
-
-    edits = {
-        "plain": None,
-        "spliced": replaced_by(lambda h: weights.decode(weights.encode(h))),
-        "ablated": replaced_by(lambda h: statistics.mean.to(h.device).expand_as(h)),
-    }
-    predicts = used[:, :-1] & used[:, 1:]
-    tally.predicted += int(predicts.sum())
-    for name, edit in edits.items():
-        logits = model.logits(tokens, edit)
-        for row, target, which in zip(logits, tokens[:, 1:], predicts, strict=True):
-            loss = torch.nn.functional.cross_entropy(row[:-1][which].float(), target[which], reduction="sum")
-            tally.losses[name] += float(loss)
+_EVERYTHING = 1 << 62
+_PLACES = ("counts", "activation", "on_template", "on_first")
 
 
 def _store(folder: Path, sae: Sae, statistics: FeatureStatistics, found: dict[str, Any]) -> None:

@@ -23,8 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from services.inference.sae.base import SINK_NORMS, Sae
-from services.saelab.activation_statistics import SAVE_SECONDS
-from services.saelab.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from services.saelab.checkpoint import SAVE_SECONDS, Checkpoint, load_checkpoint, save_checkpoint
 from services.saelab.logit_lens import one_of_each_form
 from services.saelab.residual import HookedModel, require_finite
 from services.saelab.vocabulary import Vocabulary

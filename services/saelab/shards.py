@@ -89,6 +89,18 @@ class ShardFolder:
             int(path.stem.removeprefix("shard-")) for path in self.folder.glob("shard-*.safetensors")
         )
 
+    def first(self, tokens: int) -> list[int]:
+        """The first shards, up to the one that reaches so many tokens. Raises SaeLabError where there are none."""
+        chosen, total = [], 0
+        for index in self.indices():
+            if total >= tokens:
+                break
+            chosen.append(index)
+            total += self.tokens(index)
+        if not chosen:
+            raise SaeLabError(f"no activations in {self.folder}: make them with `hearth sae activations`")
+        return chosen
+
     def write(self, index: int, shard: Shard) -> None:
         """Writes a shard; it appears under its name only when it is whole. A full disk raises SaeLabError."""
         partial = self.path(index).with_suffix(".partial")

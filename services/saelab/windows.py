@@ -72,7 +72,13 @@ def _rendered(tokenizer: Any, messages: list[dict[str, str]]) -> list[int]:
 
 def shuffled(windows: Sequence[Window], seed: int) -> list[Window]:
     """The windows in an order that depends on the seed alone."""
-    return [windows[index] for index in np.random.default_rng(seed).permutation(len(windows))]
+    return [windows[index] for index in shuffled_order(len(windows), seed)]
+
+
+def shuffled_order(count: int, seed: int) -> list[int]:
+    """The numbers below `count` in that order."""
+    order: list[int] = np.random.default_rng(seed).permutation(count).tolist()
+    return order
 
 
 def padded_batches(windows: Sequence[Window], batch: int) -> Iterator[list[Window]]:

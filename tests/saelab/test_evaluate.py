@@ -11,8 +11,10 @@ from services.inference.sae.base import Architecture, Sae, SaeWeights
 from services.inference.sae.formats import load_sae
 from services.inference.sae.write_saelens import write_saelens
 from services.saelab.activations import load_tokenizer
+from services.saelab.dictionary import dictionary_metrics, nearest_patterns
 from services.saelab.documents import HELDOUT, read_documents
-from services.saelab.evaluate import EvaluateSettings, dictionary_metrics, evaluate
+from services.saelab.evaluate import EvaluateSettings, evaluate
+from services.saelab.heldout import HeldoutSettings
 from services.saelab.reference import feature_statistics
 from services.saelab.shards import ShardFolder
 from services.saelab.windows import Windower
@@ -51,8 +53,10 @@ def lossless_sae() -> Sae:
 
 
 def settings_of(folder: Path, corpus: Path, shards: ShardFolder, model: Path) -> EvaluateSettings:
+    work = folder / "work"
+    heldout = HeldoutSettings(cross_entropy_tokens=5000)
     return EvaluateSettings(
-        folder, corpus, shards.folder, str(model), window=64, cross_entropy_tokens=5000, threads=1
+        folder, corpus, shards.folder, str(model), work, window=64, heldout=heldout, threads=1
     )
 
 
@@ -77,12 +81,21 @@ def test_dictionary_metrics_count_dead_dense_and_redundant_features(tiny_shards:
     W.threshold[0] = 1e9  # type: ignore[index]
     W.threshold[1] = -1e9  # type: ignore[index]
     W.W_dec[2] = W.W_dec[3]
-    metrics = dictionary_metrics(W, feature_statistics(sae, tiny_shards, 10**9))
-    density = (W.encode(torch.cat([shard.activations for shard in tiny_shards]).float()) > 0).float().mean(0)
+    W.W_enc[4] = 1.01 * W.W_enc[5]
+    patterns, tokens = nearest_patterns(sae, tiny_shards, 10**9)
+    metrics = dictionary_metrics(sae, feature_statistics(sae, tiny_shards, 10**9), patterns, tokens)
+    f = W.encode(torch.cat([shard.activations for shard in tiny_shards]).float())
+    density = (f > 0).float().mean(0)
     assert metrics.dead == pytest.approx(float((density == 0).float().mean()))
     assert metrics.dead >= 1 / FEATURES
     assert metrics.dense == pytest.approx(float((density > 0.1).float().mean()))
     assert metrics.decoder_cosine_above_07 == pytest.approx(2 / FEATURES)
+    unit = f[:, f.sum(0) > 0] / f[:, f.sum(0) > 0].norm(dim=0)
+    cosines = (unit.T @ unit).fill_diagonal_(0.0).max(1).values
+    assert metrics.coactivation_tokens == len(f)
+    assert metrics.coactivation_median == pytest.approx(float(cosines.median()), rel=1e-4)
+    assert metrics.coactivation_above_07 == pytest.approx(float((cosines > 0.7).float().mean()))
+    assert metrics.coactivation_above_07 > 0
 
 
 def test_metrics_equal_an_obvious_evaluation(
