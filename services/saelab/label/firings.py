@@ -142,26 +142,47 @@ def _read_part(
     settings: FiringsSettings, sae: Sae, model: HookedModel, windows: tuple[Window, ...]
 ) -> dict[str, NDArray[Any]]:
     """`used` [tokens], and of each activation its token (in the part), feature and value."""
-    used, tokens, features, values = [], [], [], []
-    before = 0
-    for start in range(0, len(windows), settings.batch):
-        batch = windows[start : start + settings.batch]
+    read: dict[int, _Read] = {}
+    order = sorted(
+        range(len(windows)), key=lambda n: -len(windows[n].tokens)
+    )  # Of like length: little is padded.
+    for start in range(0, len(order), settings.batch):
+        numbers = order[start : start + settings.batch]
+        batch = [windows[number] for number in numbers]
         hidden = model.residuals(stacked(batch, model.device)).float()
         positions = used_positions(batch, model.device)
         require_finite(hidden[positions], model.hook_point)
         positions = without_sinks(hidden.norm(dim=-1), positions, sae.median_norm)
-        for row, padded, window in zip(hidden, positions, batch, strict=True):
-            where = padded[: len(window.tokens)]
+        for row, padded, number in zip(hidden, positions, numbers, strict=True):
+            where = padded[: len(windows[number].tokens)]
             with torch.no_grad():
-                f = sae.weights.encode(row[: len(window.tokens)][where])
+                f = sae.weights.encode(row[: len(where)][where])
             place, feature = f.nonzero(as_tuple=True)
-            tokens.append((where.nonzero()[place, 0] + before).cpu().numpy().astype(np.int32))
-            features.append(feature.cpu().numpy().astype(np.int32))
-            values.append(f[place, feature].cpu().numpy())
-            used.append(where.cpu().numpy())
-            before += len(window.tokens)
-    arrays = {"used": used, "tokens": tokens, "features": features, "values": values}
-    return {name: np.concatenate(array) for name, array in arrays.items()}
+            token, value = where.nonzero()[place, 0], f[place, feature]
+            read[number] = _Read(
+                where.cpu().numpy(),
+                token.cpu().numpy().astype(np.int32),
+                feature.cpu().numpy().astype(np.int32),
+                value.cpu().numpy(),
+            )
+    found = [read[number] for number in range(len(windows))]
+    before = np.cumsum([0, *(len(window.used) for window in found[:-1])]).astype(np.int32)
+    return {
+        "used": np.concatenate([window.used for window in found]),
+        "tokens": np.concatenate([window.tokens + b for window, b in zip(found, before, strict=True)]),
+        "features": np.concatenate([window.features for window in found]),
+        "values": np.concatenate([window.values for window in found]),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One window: which tokens were encoded; token, feature and value of each activation."""
+
+    used: NDArray[np.bool_]
+    tokens: NDArray[np.int32]
+    features: NDArray[np.int32]
+    values: NDArray[np.float32]
 
 
 def _joined(

@@ -97,9 +97,9 @@ def _about(evidence: Evidence, title: str) -> Iterator[tuple[str, float]]:
     if plain and keywords:
         yield _quoted(listed(evidence.words, 3)) + f" ({', '.join(keywords[:3])})", 0.02
     if title:
-        yield title, 0.02
+        yield title, 0.03
         if plain or keywords:
-            yield f"{title}: {', '.join((plain or keywords)[:4])}", 0.0
+            yield f"{title}: {', '.join((plain or keywords)[:4])}", 0.02
 
 
 def listed(found: Sequence[Found], count: int) -> list[Found]:

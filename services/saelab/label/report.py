@@ -14,6 +14,7 @@ from services.saelab.errors import TableError
 from services.saelab.feature_rows import Example, FeatureRow, TokenWeight
 from services.saelab.label.steps import drawn
 from services.saelab.label_table import UNLABELLED, Label
+from services.saelab.outputs import write_text
 
 REPORT = "features.md"
 _STRONG = 0.3
@@ -47,7 +48,7 @@ def write_report(folder: Path, features: int = 100, seed: int = 0) -> Path:
         *(_feature(row, by_index.get(row.index)) for row in rows),
     ]
     path = folder / REPORT
-    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_text(path, "\n\n".join(parts) + "\n")
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ SOURCE = "wiki-en"
 NEAR = 0.45
 """Least cosine between a title and what sets a feature's contexts apart from all contexts. Of titles that near, about
 85 % were right in a trial by hand; further ones are noise."""
-_LONGEST = 32
-"""Characters of a title; longer ones are of events and persons."""
+_CONCEPT = re.compile(r"[A-Z][a-z]+( [a-z]+){0,2}")
+"""Titles of concepts: names of persons, places and works have further capitals, or other letters."""
 
 
 class TitleFinder:
@@ -37,7 +38,7 @@ class TitleFinder:
         """The titles of the encyclopaedia in the packages of a corpus, which are fetched where they are not there."""
         source = next(source for source in load_sources() if source.name == SOURCE)
         found = pieces(source, fetch(source, corpus / "packages"))
-        titles = sorted({piece.title for piece in found if 0 < len(piece.title) <= _LONGEST})
+        titles = sorted({piece.title for piece in found if _CONCEPT.fullmatch(piece.title)})
         return cls(titles, bench.embed(titles, "titles embedded"), bench.context_vectors.mean(0))
 
     def nearest(self, contexts: Float[NDArray[np.float32], "contexts width"]) -> str:
@@ -45,4 +46,4 @@ class TitleFinder:
         direction = contexts.mean(0) - self._usual
         cosines = self._vectors @ (direction / max(float(np.linalg.norm(direction)), 1e-9))
         best = int(cosines.argmax())
-        return self._titles[best].partition(" (")[0] if cosines[best] >= NEAR else ""
+        return self._titles[best] if cosines[best] >= NEAR else ""
