@@ -13,6 +13,7 @@ from services.saelab.errors import SaeLabError
 from services.saelab.evaluation_plots import PLOTS
 from services.saelab.evaluation_report import METRICS, added, sections
 from services.saelab.export import TRAINING
+from services.saelab.outputs import write_text
 from services.saelab.steering_found import STEERING
 from services.saelab.steering_report import REPORT, RULE
 from services.saelab.steering_report import summary as steering_summary
@@ -41,7 +42,7 @@ def write_card(folder: Path) -> Path:
         _sources(training),
     ]
     path = folder / CARD
-    path.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+    write_text(path, "\n\n".join(part for part in parts if part) + "\n")
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from services.saelab.documents import (
 )
 from services.saelab.errors import CorpusError
 from services.saelab.inputs import HUB, documents_of
+from services.saelab.outputs import write_json
 from services.saelab.shares import Split, fill
 from services.saelab.sources import TABLE, Source, fetch, load_sources, pieces
 
@@ -83,7 +83,7 @@ def build_corpus(settings: CorpusSettings, notice: Notice = lambda line: None) -
     for name, split in splits.items():
         write_documents(settings.out / name, split.documents)
     manifest = _manifest(settings, splits, packages, cut)
-    (settings.out / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    write_json(settings.out / MANIFEST, manifest)
     return manifest
 
 

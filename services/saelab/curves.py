@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from services.saelab.outputs import save_figure
 from services.saelab.recipe import Metrics
 
 CURVES = "curves.png"
@@ -39,4 +40,4 @@ def plot_curves(path: Path, curves: Sequence[Metrics], title: str) -> None:
     for axis in axes[1]:
         axis.set_xlabel("training step")
     figure.suptitle(title, fontsize=11)
-    figure.savefig(path, dpi=110)
+    save_figure(path, figure)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from services.saelab.errors import CorpusError
+from services.saelab.outputs import whole
 
 TRAIN, HELDOUT = "train.jsonl", "heldout.jsonl"
 MANIFEST = "manifest.json"
@@ -63,12 +64,10 @@ def is_heldout(key: str, share: float) -> bool:
 
 def write_documents(path: Path, documents: Iterable[Document]) -> None:
     """Writes documents as JSON lines; the file is whole or not there."""
-    partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8") as file:
+    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
         for document in documents:
             row = {key: value for key, value in asdict(document).items() if value}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    partial.replace(path)
 
 
 def read_documents(path: Path) -> Iterator[Document]:

@@ -14,7 +14,7 @@ import torch
 from services.inference.load import model_folder
 from services.inference.sae.base import Sae
 from services.inference.sae.formats import load_sae
-from services.inference.sae.write_saelens import write_saelens
+from services.inference.sae.sidefile import write_side_file
 from services.inference.tokenizer import Tokenizer
 from services.saelab.annotated import AnnotatedText, annotate
 from services.saelab.dictionary import (
@@ -28,6 +28,7 @@ from services.saelab.documents import HELDOUT, Document, read_documents
 from services.saelab.errors import CorpusError
 from services.saelab.evaluation_report import METRICS, write_evaluation
 from services.saelab.heldout import LOSSES, POSITIONS, HeldoutPass, HeldoutSettings, HeldoutSums
+from services.saelab.outputs import told_if_full, write_json
 from services.saelab.passages import Passages, probe_results
 from services.saelab.places import place_metrics
 from services.saelab.probing import PROBES, chosen_passages, read_probes
@@ -137,7 +138,7 @@ def evaluate(
     sae = load_sae(settings.sae)
     evaluation = _Evaluation(settings, sae, progress)
     found = evaluation.run()
-    (settings.sae / METRICS).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_json(settings.sae / METRICS, found)
     _store(settings.sae, sae, evaluation.statistics, found)
     write_evaluation(settings.sae, sae.id, found)
     evaluation.clear()
@@ -256,6 +257,6 @@ def _store(folder: Path, sae: Sae, statistics: FeatureStatistics, found: dict[st
         "dead": found["dictionary"]["dead"],
         "dense": found["dictionary"]["dense"],
     }
-    write_saelens(
-        folder, replace(sae, scales=statistics.scales, median_norm=statistics.median_norm, card=card)
-    )
+    known = replace(sae, scales=statistics.scales, median_norm=statistics.median_norm, card=card)
+    with told_if_full(folder):
+        write_side_file(folder, known)

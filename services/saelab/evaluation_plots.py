@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from services.saelab.outputs import save_figure
 from services.saelab.probing import KS
 
 PLOTS = "evaluation.png"
@@ -21,7 +22,7 @@ def plot_evaluation(path: Path, title: str, metrics: dict[str, Any]) -> None:
     _densest(axes[1, 0], metrics["densest"])
     _probes(axes[1, 1], metrics["probes"])
     figure.suptitle(title, fontsize=11)
-    figure.savefig(path, dpi=110)
+    save_figure(path, figure)
 
 
 def _densities(axis: Any, densities: dict[str, list[float]]) -> None:

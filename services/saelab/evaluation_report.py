@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from services.saelab.evaluation_plots import PLOTS, plot_evaluation
+from services.saelab.outputs import write_text
 from services.saelab.places import ALONE, LEAST
 from services.saelab.probing import KS
 
@@ -27,7 +28,7 @@ def write_evaluation(folder: Path, sae_id: str, metrics: Metrics) -> Path:
         *sections(metrics),
         f"![Densities, positions, dense features, probes]({PLOTS})",
     ]
-    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_text(path, "\n\n".join(parts) + "\n")
     return path
 
 

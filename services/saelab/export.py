@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from services.inference.sae.hook_names import layer_of
 from services.inference.sae.write_saelens import write_saelens
 from services.saelab.batch_topk import Parameters
 from services.saelab.errors import HookPointError
+from services.saelab.outputs import told_if_full, write_json
 from services.saelab.train import Trained
 
 TRAINING = "training.json"
@@ -57,6 +57,7 @@ def save_sae(
             "tokens": trained.tokens_seen,
         },
     )
-    stored = write_saelens(folder, sae)
-    (folder / TRAINING).write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
+    with told_if_full(folder):
+        stored = write_saelens(folder, sae)
+    write_json(folder / TRAINING, training)
     return stored

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from services.saelab.errors import CorruptShard, RunMismatch, SaeLabError
+from services.saelab.outputs import told_if_full, write_json, write_text
 
 RUN = "run.json"
 SECONDS = "seconds.txt"
@@ -42,7 +43,8 @@ class ShardFolder:
 
     def claim(self, run: dict[str, Any]) -> None:
         """Starts, or goes on with, the run of these settings. Raises RunMismatch where another's shards are here."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with told_if_full(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / RUN
         if path.exists():
             found = self.run()
@@ -53,9 +55,7 @@ class ShardFolder:
                     f"{self.folder} holds activations of another run (different: {', '.join(changed)}): "
                     "choose another folder, or delete this one"
                 )
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_json(path, run)
 
     @property
     def seconds(self) -> float:
@@ -65,7 +65,7 @@ class ShardFolder:
 
     def add_seconds(self, seconds: float) -> None:
         """Adds to the time spent collecting."""
-        (self.folder / SECONDS).write_text(f"{self.seconds + seconds:.3f}\n", encoding="utf-8")
+        write_text(self.folder / SECONDS, f"{self.seconds + seconds:.3f}\n")
 
     def run(self) -> dict[str, Any]:
         """What run the shards belong to. Raises SaeLabError where there is none."""

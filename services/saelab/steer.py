@@ -7,7 +7,6 @@ judged by steering_rules.py. Failures are kept.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from services.saelab.activations import load_tokenizer
 from services.saelab.errors import SaeLabError
 from services.saelab.feature_rows import Dose
 from services.saelab.label.minilm import Encode
+from services.saelab.outputs import told_if_full, write_json
 from services.saelab.residual import HookedModel
 from services.saelab.steering_book import TextBook, Wanted
 from services.saelab.steering_candidates import candidates
@@ -191,13 +191,13 @@ def find_steering_features(
         if settings.calibrate and abs(constant / sae.strength_constant - 1) > CALIBRATED_WITHIN:
             sae = search.sae = replace(sae, strength_constant=constant)
             found = search.run()
-            write_side_file(settings.sae, sae)
+            with told_if_full(settings.sae):
+                write_side_file(settings.sae, sae)
     finally:
         book.close()
     if encode is not None:
         found = named(found, topics, encode)
     rows = rows_of(found, topics)
-    text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
-    (settings.sae / STEERING).write_text(text, encoding="utf-8")
+    write_json(settings.sae / STEERING, rows)
     write_report(settings.sae, sae.id, sae.strength_constant, rows)
     return found

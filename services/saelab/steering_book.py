@@ -96,10 +96,9 @@ class TextBook:
         every = list(dict.fromkeys(wanted))
         missing = [one for one in every if one not in self._texts]
         missing.sort(key=lambda one: one.question)
-        together = 2 * self._rows
-        for start in range(0, len(missing), together):
+        for start in range(0, len(missing), self._rows):
             progress(len(every) - len(missing) + start, len(every))
-            rows = self._write(missing[start : start + together])
+            rows = self._write(missing[start : start + self._rows])
             self._journal.add(rows)
             self._take(rows)
         progress(len(every), len(every))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from services.saelab.feature_rows import Dose
+from services.saelab.outputs import save_figure, write_text
 from services.saelab.steering_found import GOOD_DOSE, NAMED_WITHIN, ranked
 from services.saelab.steering_rules import FLUENT_DISTINCT, FLUENT_LOSS, VISIBLE_WORDS, is_fluent
 
@@ -50,7 +51,7 @@ like the others.
 {pairs}
 """
     path = folder / REPORT
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return path
 
 
@@ -156,4 +157,4 @@ def plot_doses(path: Path, rows: Rows, title: str) -> None:
     figure.suptitle(
         f"{title}: the {len(moving)} topics that steer; dashed: the limits of the rule", fontsize=11
     )
-    figure.savefig(path, dpi=110)
+    save_figure(path, figure)

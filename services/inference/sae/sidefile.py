@@ -6,13 +6,12 @@ hearth.safetensors holds `scales`, [d_sae] in float32, and is missing where they
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from services.inference.sae.base import Sae
 from services.inference.sae.errors import SaeFormatError
-from services.inference.sae.tensors import read_json, read_safetensors, write_safetensors
+from services.inference.sae.tensors import read_json, read_safetensors, write_json, write_safetensors
 
 SIDE_JSON = "hearth.json"
 SIDE_TENSORS = "hearth.safetensors"
@@ -29,11 +28,11 @@ def write_side_file(folder: Path, sae: Sae) -> None:
         "strength_constant": sae.strength_constant,
         "card": sae.card,
     }
-    (folder / SIDE_JSON).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if sae.scales is None:
         (folder / SIDE_TENSORS).unlink(missing_ok=True)
     else:
         write_safetensors(folder / SIDE_TENSORS, {"scales": sae.scales.float().cpu().contiguous()})
+    write_json(folder / SIDE_JSON, values)
 
 
 def apply_side_file(folder: Path, sae: Sae) -> Sae:

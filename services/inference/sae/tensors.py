@@ -58,8 +58,25 @@ def read_safetensors(path: Path) -> TensorFile:
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Writes contiguous tensors with the usual permissions: safetensors' own writer makes files private to the user."""
-    path.write_bytes(save(tensors))
+    """Writes contiguous tensors; the file is whole, or as it was before.
+
+    The permissions are the usual ones: safetensors' own writer makes files private to the user.
+    """
+    _write_whole(path, save(tensors))
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Writes a JSON object; the file is whole, or as it was before."""
+    _write_whole(path, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _write_whole(path: Path, contents: bytes) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_bytes(contents)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

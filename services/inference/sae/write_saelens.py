@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ from services.inference.sae.registry import LoadOptions
 from services.inference.sae.saelens import WEIGHTS, load
 from services.inference.sae.saelens_config import CONFIG
 from services.inference.sae.sidefile import SIDE_JSON, SIDE_TENSORS, write_side_file
-from services.inference.sae.tensors import write_safetensors
+from services.inference.sae.tensors import write_json, write_safetensors
 
 SAE_LENS_VERSION = "6.54.0"
 """The version whose layout is written; sae-lens reads it to tell layouts apart."""
@@ -38,9 +37,7 @@ def write_saelens(path: str | Path, sae: Sae, *, weights: Literal["float16", "fl
     for stale in (SIDE_JSON, SIDE_TENSORS):
         (folder / stale).unlink(missing_ok=True)
     write_safetensors(folder / WEIGHTS, tensors)
-    (folder / CONFIG).write_text(
-        json.dumps(_config(sae), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    write_json(folder / CONFIG, _config(sae))
     stored = load(folder, LoadOptions(id=sae.id))
     kept = Sae(
         id=sae.id,
