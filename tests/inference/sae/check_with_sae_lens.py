@@ -1,16 +1,12 @@
 # ruff: noqa: T201
 """Checks against the sae-lens library that both read the same folders and encode the same numbers.
 
-sae-lens weighs close to 2 GB and wants other versions than Hearth's, so it is no dependency and this is no unit test.
-Run it in an environment of its own whenever saelens.py or write_saelens.py changes:
+`make test` installs the library (sae_lens.txt), and test_sae_lens.py runs this in a process of its own:
 
-    python3.11 -m venv /tmp/sae-lens && . /tmp/sae-lens/bin/activate
-    pip install torch==2.13.0 && pip install sae-lens==6.54.0
-    python tests/inference/sae/check_with_sae_lens.py             # small SAEs of every architecture, both ways
-    python tests/inference/sae/check_with_sae_lens.py FOLDER      # a folder that Hearth wrote
+    PYTHONPATH=.venv-sae-lens .venv/bin/python tests/inference/sae/check_with_sae_lens.py [FOLDER ...]
 
-It prints the largest difference of activations and reconstructions per architecture, and ends with status 1 where one
-exceeds 1e-5 of the largest value.
+checks small SAEs of every architecture, both ways, and the folders that are named. It prints the largest difference of
+activations and reconstructions of each, and ends with status 1 where one exceeds 1e-5 of the largest value.
 """
 
 from __future__ import annotations
@@ -109,13 +105,9 @@ def written_by_sae_lens(folder: Path, architecture: str, changes: dict[str, Any]
 
 
 def main() -> int:
-    torch.manual_seed(0)
-    if len(sys.argv) > 1:
-        from sae_lens import SAE
+    from sae_lens import SAE
 
-        ours = load_sae(sys.argv[1])
-        theirs = SAE.load_from_disk(sys.argv[1])
-        return 0 if report(sys.argv[1], ours.weights, theirs, likely_stream(ours)) else 1
+    torch.manual_seed(0)
     h = torch.randn(256, D_MODEL) * 3
     cases: list[tuple[str, dict[str, Any]]] = [
         ("standard", {}),
@@ -133,6 +125,9 @@ def main() -> int:
         for at, (architecture, changes) in enumerate(cases):
             mine, theirs = written_by_sae_lens(Path(scratch) / str(at), architecture, changes)
             good.append(report(f"{architecture} {changes or ''}", mine.weights, theirs, h))
+    for folder in sys.argv[1:]:
+        ours = load_sae(folder)
+        good.append(report(folder, ours.weights, SAE.load_from_disk(folder), likely_stream(ours)))
     return 0 if all(good) else 1
 
 
