@@ -40,6 +40,13 @@ def steer(
     by_output: Annotated[
         int, typer.Option(help="Candidates that promote its words, where features.parquet is there.", min=0)
     ] = 3,
+    by_text: Annotated[
+        int,
+        typer.Option(help="Candidates in whose texts of `hearth sae features` most of its words are.", min=0),
+    ] = 3,
+    texts: Annotated[
+        Path | None, typer.Option(help="Journal of these texts; where that command keeps it unless set.")
+    ] = None,
     finalists: Annotated[int, typer.Option(help="Candidates tried at all doses.", min=1)] = 2,
     new_tokens: Annotated[int, typer.Option(help="Length of each text.", min=4)] = 48,
     rows: Annotated[int, typer.Option(help="Texts written side by side.", min=1)] = 32,
@@ -54,21 +61,23 @@ def steer(
 ) -> None:
     """Find the feature that steers best for each of 40 topics; writes steering.json, steering.md, steering.png."""
     from services.inference.sae.formats import load_sae
+    from services.saelab.feature_bench import Stage
     from services.saelab.label.minilm import ensure_minilm, load_encoder
     from services.saelab.steer import TOPICS, SteerSettings, find_steering_features
+    from services.saelab.steering_candidates import CandidateSettings
 
     with friendly():
-        if journal is None:
-            loaded = load_sae(sae)
-            journal = default_folder("steer") / f"{loaded.id}-{loaded.weights_digest[:8]}.jsonl"
+        loaded = load_sae(sae)
+        name = f"{loaded.id}-{loaded.weights_digest[:8]}"
+        journal = journal or default_folder("steer") / f"{name}.jsonl"
+        texts = texts or default_folder("features") / name / f"{Stage.STEERABILITY}.jsonl"
         encode = load_encoder(ensure_minilm(), threads, device) if second_judge else None
         settings = SteerSettings(
             sae,
             model,
             journal,
             topics or TOPICS,
-            by_activation,
-            by_output,
+            CandidateSettings(by_activation, by_output, by_text, texts),
             finalists,
             calibrate=calibrate,
             new_tokens=new_tokens,

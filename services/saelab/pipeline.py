@@ -74,6 +74,7 @@ def commands(
     files = "".join(f" {name}" for name in made["files"])
     on_model = f"--model {collected['model']}"
     return [
+        f"hearth sae write {on_model}",
         f"hearth sae corpus{files} --characters {made['characters']} --chat-share {made['chat_share']}{skipped}",
         f"hearth sae activations {on_model} --hook-point {collected['hook_point']} "
         f"--tokens {collected['tokens']} --window {collected['window']} --seed {collected['seed']}",
@@ -81,7 +82,12 @@ def commands(
         f"--batch {settings.batch} --learning-rate {settings.learning_rate} --dead-tokens {settings.dead_tokens} "
         f"--seed {settings.seed}{_options(settings)}",
         f"hearth sae evaluate {folder} {on_model}",
+        f"hearth sae steer {folder} {on_model} --calibrate",
+        f"hearth sae features {folder} {on_model}",
         f"hearth sae steer {folder} {on_model}",
+        f"hearth sae label {folder} {on_model}",
+        f"hearth sae score {folder} {on_model}",
+        f"hearth sae report {folder}",
         f"hearth sae card {folder}",
     ]
 

@@ -23,7 +23,7 @@ from services.saelab.label.minilm import Encode
 from services.saelab.outputs import told_if_full, write_json
 from services.saelab.residual import HookedModel
 from services.saelab.steering_book import TextBook, Wanted
-from services.saelab.steering_candidates import candidates
+from services.saelab.steering_candidates import CandidateSettings, candidates
 from services.saelab.steering_found import (
     STEERING,
     Found,
@@ -55,10 +55,8 @@ class SteerSettings:
     """File that keeps the texts: a killed search goes on."""
     topics: Path = TOPICS
     """Topics with sentences and word stems, and the questions."""
-    by_activation: int = 5
-    """Candidates for each topic that are active on its sentences,"""
-    by_output: int = 3
-    """and so many that promote its words, where features.parquet says so."""
+    candidates: CandidateSettings = field(default_factory=CandidateSettings)
+    """Features that are tried for each topic."""
     finalists: int = 2
     """Candidates tried at all doses."""
     strengths: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -171,8 +169,7 @@ def find_steering_features(
     topics = listed.topics
     hooked = HookedModel.load(settings.model, sae.hook_point, settings.device)
     tokenizer = load_tokenizer(settings.model)
-    counts = settings.by_activation, settings.by_output
-    chosen = candidates(sae, settings.sae, hooked, tokenizer, topics, *counts)
+    chosen = candidates(sae, settings.sae, hooked, tokenizer, topics, settings.candidates)
     book = TextBook(
         settings.journal,
         sae,

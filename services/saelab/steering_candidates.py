@@ -1,8 +1,10 @@
-"""Which features are worth trying for a topic: those active on its sentences, and those that promote its words."""
+"""Which features are worth trying for a topic: active on its sentences, promoting its words, or seen to bring them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,21 @@ from torch import Tensor
 from services.inference.sae.base import Sae
 from services.saelab.feature_table import FEATURES, read
 from services.saelab.residual import HookedModel, without_sinks
-from services.saelab.steering_rules import Topic
+from services.saelab.steering_rules import Topic, is_fluent
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSettings:
+    """How many features of each kind are tried for a topic."""
+
+    by_activation: int = 5
+    """Active on its sentences,"""
+    by_output: int = 3
+    """promoting its words, where features.parquet says so,"""
+    by_text: int = 3
+    """and with most of its words in the texts that `hearth sae features` steered with every feature, where they are."""
+    texts: Path | None = None
+    """The journal of these texts."""
 
 
 def candidates(
@@ -22,21 +38,21 @@ def candidates(
     model: HookedModel,
     tokenizer: Any,
     topics: Sequence[Topic],
-    by_activation: int,
-    by_output: int,
+    settings: CandidateSettings,
 ) -> dict[str, list[int]]:
-    """For each topic so many features of either kind, the most promising first, each once.
-
-    What features promote is read from features.parquet beside the SAE; without it, there are those by activation alone.
-    """
-    contrast = _contrast(sae, model, tokenizer, topics)
-    output = _promotion(sae, folder, topics)
-    chosen = {}
+    """For each topic its candidates, each once. `folder` is the SAE's."""
+    kinds = [
+        (_contrast(sae, model, tokenizer, topics), settings.by_activation),
+        (_promotion(sae, folder, topics), settings.by_output),
+        (_steered_words(sae, settings.texts, topics), settings.by_text),
+    ]
+    chosen: dict[str, list[int]] = {}
     for row, topic in enumerate(topics):
-        best = contrast[row].topk(by_activation).indices.tolist()
-        scores = output[row]
-        promoting = scores.topk(min(by_output, int((scores > 0).sum()))).indices.tolist()
-        chosen[topic.name] = list(dict.fromkeys([*best, *promoting]))
+        best = []
+        for scores, count in kinds:
+            most = min(count, int((scores[row] > 0).sum()))
+            best += scores[row].topk(most).indices.tolist()
+        chosen[topic.name] = list(dict.fromkeys(best))
     return chosen
 
 
@@ -77,3 +93,31 @@ def _promotion(sae: Sae, folder: Path, topics: Sequence[Topic]) -> Float[Tensor,
                 if topic.has(word):
                     scores[row, feature.index] += promoted.weight
     return scores
+
+
+def _steered_words(sae: Sae, path: Path | None, topics: Sequence[Topic]) -> Float[Tensor, "topics features"]:
+    """The topic's words in a hundred in the fluent texts of a feature, the mean over its doses, above all features'."""
+    scores = torch.zeros(len(topics), sae.weights.d_sae)
+    if path is None or not path.exists():
+        return scores
+    for feature, texts in _fluent_texts(path, sae.weights_digest):
+        for row, topic in enumerate(topics):
+            scores[row, feature] = sum(map(topic.words, texts)) / len(texts)
+    tried = (scores > 0).any(0)
+    return torch.where(tried, scores - scores[:, tried].mean(1, keepdim=True), 0.0) if tried.any() else scores
+
+
+def _fluent_texts(path: Path, weights: str) -> Iterator[tuple[int, list[str]]]:
+    """Features with the texts of their fluent doses, from the journal of steerability.py; none of another SAE's."""
+    head, *lines = path.read_bytes().splitlines()
+    if json.loads(head).get("weights") != weights:
+        return
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:  # The last line, where a kill cut it off.
+            return
+        fluent = [is_fluent(dose["loss"], dose["distinct"]) for dose in row["doses"]]
+        texts = [text for texts, good in zip(row["texts"], fluent, strict=True) if good for text in texts]
+        if texts:
+            yield row["feature"], texts

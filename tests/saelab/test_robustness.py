@@ -33,6 +33,7 @@ from services.saelab.pipeline import train_and_save
 from services.saelab.reference import feature_statistics
 from services.saelab.shards import ShardFolder
 from services.saelab.steer import SteerSettings, find_steering_features
+from services.saelab.steering_candidates import CandidateSettings
 from services.saelab.steering_found import STEERING
 from services.saelab.train import CHECKPOINT, train
 from tests.saelab.test_evaluate import random_sae, settings_of
@@ -79,7 +80,9 @@ def evaluated(tmp_path: Path, tiny_shards: ShardFolder) -> Path:
 
 def steer_settings(tmp_path: Path, folder: Path, model: Path) -> SteerSettings:
     topics = make_topics(tmp_path / "topics.toml")
-    settings = SteerSettings(folder, str(model), tmp_path / "steered.jsonl", topics, 3, 0, 2)
+    settings = SteerSettings(
+        folder, str(model), tmp_path / "steered.jsonl", topics, CandidateSettings(3, 0, 0), 2
+    )
     return replace(settings, new_tokens=6, rows=4, threads=1, strengths=(0.5, 1.0))
 
 

@@ -21,7 +21,7 @@ from services.saelab.residual import HookedModel
 from services.saelab.shards import ShardFolder
 from services.saelab.steer import SteerSettings, find_steering_features
 from services.saelab.steering_book import Text, TextBook, Wanted
-from services.saelab.steering_candidates import candidates
+from services.saelab.steering_candidates import CandidateSettings, candidates
 from services.saelab.steering_found import Found, Sample, calibrated_constant, moved_by_others, named
 from services.saelab.steering_report import write_report
 from services.saelab.steering_rules import FLUENT_DISTINCT, FLUENT_LOSS, Topic, read_topics
@@ -98,7 +98,7 @@ def test_features_active_on_a_topic_are_its_candidates(
     sae = load_sae(folder)
     listed = read_topics(make_topics(tmp_path / "topics.toml"))
     model, tokenizer = HookedModel.load(tiny_model, HOOK), load_tokenizer(str(tiny_model))
-    chosen = candidates(sae, folder, model, tokenizer, listed.topics, 3, 2)
+    chosen = candidates(sae, folder, model, tokenizer, listed.topics, CandidateSettings(3, 2, 2))
     assert sae.scales is not None
     means = {}
     for topic in listed.topics:
@@ -109,11 +109,37 @@ def test_features_active_on_a_topic_are_its_candidates(
     assert chosen["food"] == (-difference).topk(3).indices.tolist()
 
 
+def test_features_seen_to_bring_a_topics_words_while_fluent_are_its_candidates(
+    tmp_path: Path, tiny_model: Path, folder: Path
+) -> None:
+    sae = load_sae(folder)
+    listed = read_topics(make_topics(tmp_path / "topics.toml"))
+    model, tokenizer = HookedModel.load(tiny_model, HOOK), load_tokenizer(str(tiny_model))
+    fine, broken = {"loss": 0.1, "distinct": 1.0}, {"loss": 9.0, "distinct": 1.0}
+    rows = [
+        {"weights": sae.weights_digest},
+        {"feature": 9, "doses": [fine, fine], "texts": [["a ship and a wave"], ["the ship"]]},
+        {"feature": 10, "doses": [fine, broken], "texts": [["the old tree"], ["ship ship ship"]]},
+        {"feature": 11, "doses": [fine, broken], "texts": [["a ship among many other things"], ["salt"]]},
+        {"feature": 12, "doses": [fine, fine], "texts": [["bread"], ["bread and salt"]]},
+    ]
+    journal = tmp_path / "texts.jsonl"
+    journal.write_text("\n".join(map(json.dumps, rows)) + '\n{"feature": 3, "do', encoding="utf-8")
+    settings = CandidateSettings(0, 0, 3, journal)
+    chosen = candidates(sae, folder, model, tokenizer, listed.topics, settings)
+    assert chosen == {"sea": [9], "food": [12]}  # What is not above the mean is no candidate.
+    rows[0]["weights"] = "another SAE"
+    journal.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert candidates(sae, folder, model, tokenizer, listed.topics, settings) == {"sea": [], "food": []}
+
+
 def settings_of(
     tmp_path: Path, folder: Path, model: Path, name: str = "j", **changes: object
 ) -> SteerSettings:
     topics = make_topics(tmp_path / "topics.toml")
-    settings = SteerSettings(folder, str(model), tmp_path / f"{name}.jsonl", topics, 3, 0, 2)
+    settings = SteerSettings(
+        folder, str(model), tmp_path / f"{name}.jsonl", topics, CandidateSettings(3, 0, 0), 2
+    )
     return replace(settings, new_tokens=6, rows=8, threads=1, strengths=(0.5, 1.0), **changes)
 
 
@@ -123,7 +149,7 @@ def test_feature_and_dose_are_chosen_by_some_questions_and_reported_on_others(
     settings = settings_of(tmp_path, folder, tiny_model)
     model, tokenizer = HookedModel.load(tiny_model, HOOK), load_tokenizer(str(tiny_model))
     topics = read_topics(settings.topics).topics
-    chosen = candidates(load_sae(folder), folder, model, tokenizer, topics, 3, 0)
+    chosen = candidates(load_sae(folder), folder, model, tokenizer, topics, settings.candidates)
     good = {topic: features[-1] for topic, features in chosen.items()}  # The least active on the sentences.
 
     def write(self: TextBook, wanted: Sequence[Wanted], progress: object) -> None:
@@ -163,7 +189,7 @@ def test_a_killed_search_keeps_its_texts_and_ends_the_same(
     with pytest.raises(KeyboardInterrupt):
         find_steering_features(settings)
     kept = settings.journal.read_text("utf-8").splitlines()
-    assert len(kept) > 16
+    assert len(kept) == 1 + 15  # The run, and two rounds: the first stage.
     assert find_steering_features(settings) == whole
     assert settings.journal.read_text("utf-8").splitlines()[: len(kept)] == kept
     rounds[:] = [1, 1, 1]
