@@ -1,4 +1,4 @@
-"""Writes SAELens' folders, so that the sae-lens library reads what Hearth trains; tested with it in test_sae_lens.py."""
+"""Writes SAELens' folders, so that the sae-lens library reads what Hearth trains; test_sae_lens.py proves it."""
 
 from __future__ import annotations
 
