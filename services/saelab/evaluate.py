@@ -60,7 +60,7 @@ class EvaluateSettings:
     """Of them, those that co-activation is measured on."""
     probes: Path = PROBES
     """Labelled sets for sparse probing."""
-    passages: int = 4
+    passages: int = 8
     """Windows of a document that a probe sees, at most."""
     device: str = "cpu"
     """Where the model computes: cpu, cuda."""

@@ -28,11 +28,14 @@ class Passages:
     """Mean activations over each passage's tokens, [passages, d_sae]."""
     stream: Tensor
     """Mean residual stream, [passages, d_model]."""
+    fitting: tuple[bool, ...]
+    """Which are of the half that is fitted on: whole documents by their id, every other sentence of a probe's own."""
 
     @classmethod
     def of_documents(cls, owners: Sequence[Document], sums: HeldoutSums) -> Passages:
         """Those that a pass over held-out text kept."""
-        return cls(tuple(owners), sums.pooled, sums.pooled_stream)
+        fitting = tuple(is_fitting(owner.id) for owner in owners)
+        return cls(tuple(owners), sums.pooled, sums.pooled_stream, fitting)
 
     @classmethod
     def of_sentences(
@@ -51,7 +54,8 @@ class Passages:
             if len(h):
                 features[row], stream[row] = sae.weights.encode(h).mean(0), h.mean(0)
         documents = (Document(document_id(sentence), "", sentence) for sentence in sentences)
-        return cls(tuple(documents), features, stream)
+        fitting = (number % 2 == 0 for kind in kinds for number in range(len(kind.sentences)))
+        return cls(tuple(documents), features, stream, tuple(fitting))
 
     @classmethod
     def together(cls, parts: Sequence[Passages]) -> Passages:
@@ -60,6 +64,7 @@ class Passages:
             tuple(document for part in parts for document in part.documents),
             torch.cat([part.features for part in parts]),
             torch.cat([part.stream for part in parts]),
+            tuple(half for part in parts for half in part.fitting),
         )
 
     def of_kind(self, kind: Kind) -> Bool[NDArray[np.bool_], " passages"]:
@@ -73,7 +78,7 @@ class Passages:
 def probe_results(probes: Iterable[Probe], passages: Passages) -> list[ProbeResult]:
     """The results of those probes that have enough passages."""
     found = []
-    fitting = np.array([is_fitting(document.id) for document in passages.documents])
+    fitting = np.array(passages.fitting)
     for probe in probes:
         positive, negative = passages.of_kind(probe.positive), passages.of_kind(probe.negative)
         some = np.flatnonzero(positive | negative)
