@@ -1,13 +1,12 @@
 """features.parquet: what is known of each feature of an SAE, one row a feature, in order of index.
 
 The rows are feature_rows.FeatureRow, the schema is SCHEMA, and the file's metadata holds a FeatureTableInfo as JSON
-under INFO_KEY. Reading streams: a batch of rows is in memory at a time. Nothing here needs torch, so that a catalogue
-can import the table.
+under parquet_table.INFO_KEY. Reading streams: a batch of rows is in memory at a time. Nothing here needs torch, so
+that a catalogue can import the table.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from itertools import islice
@@ -15,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from services.saelab.errors import TableError
 from services.saelab.feature_rows import (
     Dose,
     Example,
@@ -27,9 +24,9 @@ from services.saelab.feature_rows import (
     Neighbor,
     TokenWeight,
 )
+from services.saelab.parquet_table import batches, stored_info, writing
 
 FEATURES = "features.parquet"
-INFO_KEY = b"hearth"
 VERSION = 1
 """Of the schema; raised when a reader of the older one would misread the newer."""
 
@@ -92,12 +89,8 @@ class FeatureTable:
         """The features in order, `batch` in memory at a time. Columns left out have FeatureRow's own defaults;
         those without one are always read. Raises TableError where the file is broken."""
         wanted = None if columns is None else [*_REQUIRED, *(c for c in columns if c not in _REQUIRED)]
-        try:
-            with pq.ParquetFile(self.path) as file:
-                for part in file.iter_batches(batch, columns=wanted):
-                    yield from (_row(values) for values in part.to_pylist())
-        except (OSError, pa.ArrowException) as error:
-            raise _broken(self.path, error) from error
+        for part in batches(self.path, batch, wanted):
+            yield from map(_row, part)
 
     def __iter__(self) -> Iterator[FeatureRow]:
         return self.rows()
@@ -106,15 +99,7 @@ class FeatureTable:
 def read(folder: Path) -> FeatureTable:
     """Opens the feature table of an SAE's folder. Raises TableError where there is none, or it cannot be read."""
     path = folder / FEATURES
-    if not path.is_file():
-        raise TableError(f"no {FEATURES} in {folder}: make it with `hearth sae features`")
-    try:
-        schema = pq.read_schema(path)
-        stored = json.loads((schema.metadata or {})[INFO_KEY])
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise _broken(path, error) from error
-    if stored.pop("version", None) != VERSION or not schema.equals(SCHEMA):
-        raise TableError(f"{path} has another schema than this release of Hearth reads: make it again")
+    stored = stored_info(path, SCHEMA, VERSION, "hearth sae features")
     info = FeatureTableInfo(**stored | {"histogram_edges": tuple(stored["histogram_edges"])})
     return FeatureTable(path, info)
 
@@ -125,31 +110,19 @@ def write(folder: Path, info: FeatureTableInfo, rows: Iterable[FeatureRow], batc
     Raises ValueError where the rows are not those of the features 0 to info.features - 1 in order, TableError where
     the disk is full.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / FEATURES
-    partial = path.with_suffix(".partial")
-    stored = json.dumps({"version": VERSION, **asdict(info)}, ensure_ascii=False)
-    schema = SCHEMA.with_metadata({INFO_KEY: stored.encode()})
     remaining, count = iter(rows), 0
-    try:
-        with pq.ParquetWriter(partial, schema, compression="zstd", compression_level=9) as writer:
-            while part := list(islice(remaining, batch)):
-                for row in part:
-                    if row.index != count or len(row.histogram) != len(info.histogram_edges) - 1:
-                        raise ValueError(
-                            f"row {count} is of feature {row.index}, or its histogram has other bins"
-                        )
-                    count += 1
-                writer.write_table(pa.Table.from_pylist([asdict(row) for row in part], schema=schema))
+    with writing(path, SCHEMA, VERSION, asdict(info)) as writer:
+        while part := list(islice(remaining, batch)):
+            for row in part:
+                if row.index != count or len(row.histogram) != len(info.histogram_edges) - 1:
+                    raise ValueError(
+                        f"row {count} is of feature {row.index}, or its histogram has other bins"
+                    )
+                count += 1
+            writer.write_table(pa.Table.from_pylist([asdict(row) for row in part], schema=writer.schema))
         if count != info.features:
             raise ValueError(f"{count} rows for {info.features} features")
-        partial.replace(path)
-    except OSError as error:
-        raise TableError(
-            f"{path} could not be written ({error}): free some space and run it again"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 
@@ -176,7 +149,3 @@ def _row(values: dict[str, Any]) -> FeatureRow:
     made["histogram"] = tuple(made["histogram"])
     made["feature_class"] = FeatureClass(made["feature_class"])
     return FeatureRow(**made)
-
-
-def _broken(path: Path, error: Exception) -> TableError:
-    return TableError(f"{path} cannot be read ({error}): delete it and make it again")

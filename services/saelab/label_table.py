@@ -6,7 +6,6 @@ SCHEMA. Nothing here needs torch, so that a catalogue can import the table.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -15,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from services.saelab.errors import TableError
+from services.saelab.parquet_table import batches, stored_info, writing
 
 LABELS = "labels.parquet"
-INFO_KEY = b"hearth"
 VERSION = 1
 """Of the schema; raised when a reader of the older one would misread the newer."""
 LONGEST = 80
@@ -131,27 +128,14 @@ class LabelTable:
 
     def __iter__(self) -> Iterator[Label]:
         """The labels in order of features, a batch in memory at a time. Raises TableError where it is broken."""
-        try:
-            with pq.ParquetFile(self.path) as file:
-                for part in file.iter_batches(1024):
-                    yield from (Label(**values) for values in part.to_pylist())
-        except (OSError, pa.ArrowException) as error:
-            raise _broken(self.path, error) from error
+        for part in batches(self.path, 1024):
+            yield from (Label(**values) for values in part)
 
 
 def read(folder: Path) -> LabelTable:
     """Opens the labels of an SAE's folder. Raises TableError where there are none, or they cannot be read."""
     path = folder / LABELS
-    if not path.is_file():
-        raise TableError(f"no {LABELS} in {folder}: make it with `hearth sae label`")
-    try:
-        schema = pq.read_schema(path)
-        stored = json.loads((schema.metadata or {})[INFO_KEY])
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise _broken(path, error) from error
-    if stored.pop("version", None) != VERSION or not schema.equals(SCHEMA):
-        raise TableError(f"{path} has another schema than this release of Hearth reads: make it again")
-    return LabelTable(path, LabelTableInfo(**stored))
+    return LabelTable(path, LabelTableInfo(**stored_info(path, SCHEMA, VERSION, "hearth sae label")))
 
 
 def write(folder: Path, info: LabelTableInfo, labels: Iterable[Label]) -> Path:
@@ -165,23 +149,7 @@ def write(folder: Path, info: LabelTableInfo, labels: Iterable[Label]) -> Path:
         raise ValueError(f"{len(rows)} labels, out of order or not of {info.features} features")
     if wrong := next((row for row in rows if len(row.label) > LONGEST), None):
         raise ValueError(f"the label of feature {wrong.index} is longer than {LONGEST} characters")
-    stored = json.dumps({"version": VERSION, **asdict(info)}, ensure_ascii=False)
-    schema = SCHEMA.with_metadata({INFO_KEY: stored.encode()})
     path = folder / LABELS
-    partial = path.with_suffix(".partial")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
-        pq.write_table(table, partial, compression="zstd", compression_level=9)
-        partial.replace(path)
-    except OSError as error:
-        raise TableError(
-            f"{path} could not be written ({error}): free some space and run it again"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing(path, SCHEMA, VERSION, asdict(info)) as writer:
+        writer.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=writer.schema))
     return path
-
-
-def _broken(path: Path, error: Exception) -> TableError:
-    return TableError(f"{path} cannot be read ({error}): delete it and make it again")

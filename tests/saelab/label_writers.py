@@ -8,7 +8,26 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from services.saelab.importing.label_formats import label_format
+from services.saelab.importing.labels import LabelSet, Target
+
 MODEL, SOURCE = "tiny-2b", "1-tinyscope-res-40"
+TARGET = Target(features=40, layer=1, hook_point="model.layers.1", weights_digests=("a" * 64, "b" * 64))
+
+
+def read(path: Path, target: Target = TARGET) -> LabelSet:
+    return label_format(path).read(path, target)
+
+
+def texts(found: LabelSet) -> dict[int, str]:
+    return {label.index: label.label for label in found.labels}
+
+
+def written(path: Path, content: str | Iterable[Any]) -> Path:
+    path.write_text(
+        content if isinstance(content, str) else "".join(json.dumps(row) + "\n" for row in content)
+    )
+    return path
 
 
 def jsonl_gz(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:

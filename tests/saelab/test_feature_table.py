@@ -122,7 +122,7 @@ def test_damage_in_the_middle_is_told_while_reading(tmp_path: Path) -> None:
 
 
 def test_the_table_is_read_without_torch() -> None:
-    for name in ("feature_table", "feature_rows", "errors"):
+    for name in ("feature_table", "feature_rows", "label_table", "parquet_table", "errors"):
         source = Path(feature_table.__file__).with_name(f"{name}.py").read_text("utf-8")
         imported = [
             node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
