@@ -34,7 +34,7 @@ up: setup  ## set everything up and start the platform in the foreground
 
 test: setup $(PROTOC_STAMP) $(SAE_LENS_STAMP)  ## set everything up and run every check and test
 	@$(BIN)/python -m services.inference.embedded
-	@$(BIN)/python -m services.saelab.label.minilm
+	@$(BIN)/python -m services.encoder.minilm
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest $(ARGS)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from services.encoder.minilm import ensure_minilm
 from services.inference.embedded import ensure_embedded_model
-from services.saelab.label.minilm import ensure_minilm
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So a shell starts what it runs in the background, and processes hand it on: Ctrl-C must work in those under test.

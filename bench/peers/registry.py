@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from bench.peers.process import PeerSpec
-from services.inference.cache import CacheSettings
+from services.fetched.cache import CacheSettings
 
 CACHE = CacheSettings.at().root
 VLLM = CACHE / "bench" / "vllm"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from services.cli.failures import fail
 from services.cli.render.console import EMBER, console, error_console, print_json
+from services.fetched.errors import SetupError
 from services.inference.examination import examine_all
 from services.inference.sae.doctor import Diagnosis
 from services.inference.sae.errors import SaeError
 from services.inference.settings import InferenceSettings
-from services.inference.setup_errors import SetupError
 from services.saelab.diagnosis_table import diagnosis_table, verdict
 
 

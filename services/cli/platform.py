@@ -17,9 +17,9 @@ from services.cli.render.welcome import welcome
 from services.cli.serving import environment_of
 from services.cli.showcase import showpieces
 from services.cli.supervisor import Child, ChildDied, Supervisor
+from services.fetched.errors import SetupError
 from services.inference.embedded import EMBEDDED_MODEL_ID, ensure_embedded_model
 from services.inference.settings import MODELS_DIR, InferenceSettings
-from services.inference.setup_errors import SetupError
 
 GRACE_SECONDS = 5.0
 """How much longer than its own drain a process may take to end."""

@@ -8,13 +8,13 @@ import sys
 
 from hearth.v1 import inference_service_pb2 as pb
 from hearth.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
+from services.fetched.errors import SetupError
 from services.inference.hosts import Hosts
 from services.inference.load import load_host
 from services.inference.sae.errors import SaeError
 from services.inference.selftest import SteeringBroken
 from services.inference.servicer import InferenceServicer
 from services.inference.settings import InferenceSettings
-from services.inference.setup_errors import SetupError
 from services.rpc.calls import Deadlines
 from services.rpc.logs import configure
 from services.rpc.server import ServerSettings, serve

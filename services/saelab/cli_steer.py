@@ -60,9 +60,9 @@ def steer(
     device: Device = "cpu",
 ) -> None:
     """Find the feature that steers best for each of 40 topics; writes steering.json, steering.md, steering.png."""
+    from services.encoder.minilm import ensure_minilm, load_encoder
     from services.inference.sae.formats import load_sae
     from services.saelab.feature_bench import Stage
-    from services.saelab.label.minilm import ensure_minilm, load_encoder
     from services.saelab.steer import TOPICS, SteerSettings, find_steering_features
     from services.saelab.steering_candidates import CandidateSettings
 

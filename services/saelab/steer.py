@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
+from services.encoder.minilm import Encode
 from services.inference.sae.base import Sae
 from services.inference.sae.formats import load_sae
 from services.inference.sae.sidefile import write_side_file
 from services.saelab.activations import load_tokenizer
 from services.saelab.errors import SaeLabError
 from services.saelab.feature_rows import Dose
-from services.saelab.label.minilm import Encode
 from services.saelab.outputs import told_if_full, write_json
 from services.saelab.residual import HookedModel
 from services.saelab.steering_book import TextBook, Wanted

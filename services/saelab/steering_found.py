@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
+from services.encoder.minilm import Encode
 from services.saelab.feature_rows import Dose
-from services.saelab.label.minilm import Encode
 from services.saelab.steering_rules import VISIBLE_WORDS, Topic, is_fluent
 
 STEERING = "steering.json"

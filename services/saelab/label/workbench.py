@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from services.encoder.minilm import Encode, ensure_minilm, load_encoder
 from services.inference.sae.base import Sae
 from services.inference.sae.formats import load_sae
 from services.saelab import feature_table
@@ -19,8 +20,8 @@ from services.saelab.errors import TableError
 from services.saelab.feature_rows import FeatureRow
 from services.saelab.label.atoms import AtomIndex
 from services.saelab.label.contexts import Contexts, Sample, SampleSizes, cut, draw
+from services.saelab.label.embedder import Embedder
 from services.saelab.label.firings import Firings, FiringsSettings, collect_firings
-from services.saelab.label.minilm import Embedder, Encode, ensure_minilm, load_encoder
 from services.saelab.label.reading import Reading, read_units
 
 _NEIGHBORS = 5

@@ -11,12 +11,13 @@ from random import Random
 import numpy as np
 from jaxtyping import Float
 
+from services.encoder.minilm import WIDTH
 from services.saelab.annotated import ROLES
 from services.saelab.feature_classes import stem
 from services.saelab.feature_rows import FeatureClass, FeatureRow, Neighbor, TokenWeight
 from services.saelab.label.contexts import SampleSizes
+from services.saelab.label.embedder import Embedder
 from services.saelab.label.firings import Firings
-from services.saelab.label.minilm import WIDTH, Embedder
 from services.saelab.label.workbench import LabelSettings, Progress, Workbench
 from tests.saelab.test_evaluate import random_sae
 

