@@ -22,6 +22,9 @@ class Reason(StrEnum):
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
     MODEL_LOADING = "MODEL_LOADING"
     DEADLINE_UNREACHABLE = "DEADLINE_UNREACHABLE"
+    ALREADY_EXISTS = "ALREADY_EXISTS"
+    DEPENDENCY_UNAVAILABLE = "DEPENDENCY_UNAVAILABLE"
+    IMPORT_INCOMPLETE = "IMPORT_INCOMPLETE"
     INTERNAL = "INTERNAL"
 
 
@@ -118,3 +121,36 @@ class DeadlineUnreachable(HearthError):
     """The call's deadline passed, or cannot be met."""
 
     reason = Reason.DEADLINE_UNREACHABLE
+
+
+class EtagMismatch(HearthError):
+    """The resource changed since the caller read it."""
+
+    reason = Reason.ETAG_MISMATCH
+
+    def __init__(self, field: str, now: str) -> None:
+        super().__init__(
+            f"{field}: the resource has changed meanwhile (its etag is {now!r} now); read it again",
+            field=field,
+        )
+
+
+class AlreadyExists(HearthError):
+    """A resource of that name, or a request of that id, is there and is another one."""
+
+    reason = Reason.ALREADY_EXISTS
+
+
+class DependencyUnavailable(HearthError):
+    """Something that the service needs does not answer."""
+
+    reason = Reason.DEPENDENCY_UNAVAILABLE
+
+    def __init__(self, what: str, problem: str, retry_after: float = 2.0) -> None:
+        super().__init__(f"{what} does not answer ({problem}); try again", retry_after=retry_after)
+
+
+class ImportIncomplete(HearthError):
+    """An import cannot be shown, because features are missing."""
+
+    reason = Reason.IMPORT_INCOMPLETE

@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from services.fetched import prepared
 from services.fetched.cache import CacheSettings
 from services.fetched.errors import ConversionFailed, ModelUnavailable, SetupError
 from services.fetched.prepared import MANIFEST as MANIFEST
@@ -28,7 +29,6 @@ from services.fetched.wheels import (
     require_free_space,
     says_disk_full,
 )
-from services.inference import prepared
 
 EMBEDDED_MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """The id under which the embedded model is served: its name on the Hugging Face hub."""

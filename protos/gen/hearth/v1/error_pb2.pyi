@@ -48,6 +48,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The call's deadline cannot be met, so it was refused. DEADLINE_EXCEEDED."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 12
     """Something failed inside; the log has the request id. INTERNAL."""
+    ERROR_REASON_ALREADY_EXISTS: _ErrorReason.ValueType  # 13
+    """A resource of that name, or a request of that id, is already there and is another one. ALREADY_EXISTS."""
+    ERROR_REASON_DEPENDENCY_UNAVAILABLE: _ErrorReason.ValueType  # 14
+    """Something that the service needs (its database, its vector store) does not answer; google.rpc.RetryInfo says when
+    to come back. UNAVAILABLE.
+    """
+    ERROR_REASON_IMPORT_INCOMPLETE: _ErrorReason.ValueType  # 15
+    """An import cannot be shown, because features are missing. FAILED_PRECONDITION."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of google.rpc.ErrorInfo in the status details, domain `hearth`."""
@@ -78,4 +86,12 @@ ERROR_REASON_DEADLINE_UNREACHABLE: ErrorReason.ValueType  # 11
 """The call's deadline cannot be met, so it was refused. DEADLINE_EXCEEDED."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 12
 """Something failed inside; the log has the request id. INTERNAL."""
+ERROR_REASON_ALREADY_EXISTS: ErrorReason.ValueType  # 13
+"""A resource of that name, or a request of that id, is already there and is another one. ALREADY_EXISTS."""
+ERROR_REASON_DEPENDENCY_UNAVAILABLE: ErrorReason.ValueType  # 14
+"""Something that the service needs (its database, its vector store) does not answer; google.rpc.RetryInfo says when
+to come back. UNAVAILABLE.
+"""
+ERROR_REASON_IMPORT_INCOMPLETE: ErrorReason.ValueType  # 15
+"""An import cannot be shown, because features are missing. FAILED_PRECONDITION."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
