@@ -8,11 +8,16 @@ from typing import Any
 
 from services.inference.embedded import EMBEDDED_MODEL_ID
 from services.inference.sae.formats import load_sae
+from services.saelab import feature_table, label_table
 from services.saelab.curves import CURVES
 from services.saelab.errors import SaeLabError
 from services.saelab.evaluation_plots import PLOTS
 from services.saelab.evaluation_report import METRICS, added, sections
 from services.saelab.export import TRAINING
+from services.saelab.feature_table import FEATURES
+from services.saelab.label.report import REPORT as LABEL_REPORT
+from services.saelab.label.summary import by_class, tested
+from services.saelab.label_table import LABELS
 from services.saelab.outputs import write_text
 from services.saelab.steering_found import STEERING
 from services.saelab.steering_report import REPORT, RULE
@@ -36,6 +41,7 @@ def write_card(folder: Path) -> Path:
         *sections(metrics),
         _plots(folder),
         _prototype(training, metrics),
+        _labels(folder),
         _steering(steering, sae.strength_constant),
         _weaknesses(training, metrics),
         _recipe(training, (folder / CURVES).exists()),
@@ -112,6 +118,25 @@ The best run of the prototype whose recipe this is (block 15, 38,000 held-out to
 | | this SAE | the prototype |
 |---|---|---|
 {table}"""
+
+
+def _labels(folder: Path) -> str:
+    if not ((folder / FEATURES).exists() and (folder / LABELS).exists()):
+        return ""
+    table = feature_table.read(folder)
+    classes = {row.index: row.feature_class for row in table.rows(columns=()) if row.is_live}
+    labels = [label for label in label_table.read(folder) if label.index in classes]
+    about = (
+        f", with their evidence: [{LABEL_REPORT}]({LABEL_REPORT})" if (folder / LABEL_REPORT).exists() else ""
+    )
+    return f"""## Labels
+
+Made and tested offline, without a language model; Hearth's docs/labels.md says how. Features drawn at
+random{about}.
+
+{tested(labels, len(classes))}
+
+{by_class(labels, classes)}"""
 
 
 def _steering(steering: list[dict[str, Any]], constant: float) -> str:

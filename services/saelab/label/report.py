@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from services.saelab import feature_table, label_table
 from services.saelab.errors import TableError
 from services.saelab.feature_rows import Example, FeatureRow, TokenWeight
 from services.saelab.label.steps import drawn
+from services.saelab.label.summary import by_class, tested
 from services.saelab.label_table import UNLABELLED, Label
 from services.saelab.outputs import write_text
 
@@ -44,7 +43,7 @@ def write_report(folder: Path, features: int = 100, seed: int = 0) -> Path:
     live = [by_index[index] for index in classes if index in by_index]
     parts = [
         _head(table.info.sae_id, len(rows), seed, len(classes), live),
-        _by_class(live, {index: str(kind) for index, kind in classes.items()}),
+        by_class(live, classes),
         *(_feature(row, by_index.get(row.index)) for row in rows),
     ]
     path = folder / REPORT
@@ -53,27 +52,9 @@ def write_report(folder: Path, features: int = 100, seed: int = 0) -> Path:
 
 
 def _head(sae_id: str, shown: int, seed: int, live: int, labels: Sequence[Label]) -> str:
-    tested = [label for label in labels if label.score is not None]
-    beat = [label for label in tested if label.is_labelled]
     sources = ", ".join(
         f"{name} ({count:,})" for name, count in Counter(x.source for x in labels).most_common()
     )
-    numbers = ""
-    if tested:
-        scores = np.array([label.score for label in tested])
-        null = np.array([label.null for label in tested if label.null is not None])
-        kept = np.array([label.score for label in beat]) if beat else np.zeros(1)
-        fuzzing = np.array([label.fuzzing for label in tested if label.fuzzing is not None] or [np.nan])
-        numbers = f"""
-
-| over the {live:,} live features | |
-|---|---|
-| label beats the shuffled null on detection | {len(beat):,} ({100 * len(beat) / live:.1f} %) |
-| tested | {len(tested):,} |
-| median detection, all tested | {np.median(scores):.3f} |
-| median detection, labels that beat the null | {np.median(kept):.3f} |
-| 95th percentile of other features' labels, median | {np.median(null):.3f} |
-| median fuzzing | {np.median(fuzzing):.3f} |"""
     return f"""# {shown} features of {sae_id}
 
 <!-- Written by `hearth sae report --features {shown} --seed {seed}`. Do not edit. -->
@@ -88,18 +69,9 @@ do as well. A label that does not beat the null, at a false discovery rate of 5 
 "{UNLABELLED.strip()} …". **fuzzing** is the same chance for marked tokens: the right ones above others of the same
 context. **confidence** is what the explainer thinks itself. A label may beat the null and still be only part of the
 truth: the examples are there to judge by. In them, **bold** tokens have at least {100 * _STRONG:.0f} % of the largest
-activation shown, ⏎ is a line break; all are from text that the model wrote itself.{numbers}"""
+activation shown, ⏎ is a line break; all are from text that the model wrote itself.
 
-
-def _by_class(labels: Sequence[Label], classes: dict[int, str]) -> str:
-    lines = ["| class | live features | beat the null | median detection |", "|---|---|---|---|"]
-    for name, count in Counter(classes.values()).most_common():
-        inside = [label for label in labels if classes[label.index] == name]
-        scores = [label.score for label in inside if label.score is not None]
-        beat = sum(label.is_labelled and label.score is not None for label in inside)
-        median = f"{np.median(scores):.3f}" if scores else "–"
-        lines.append(f"| {name} | {count:,} | {beat:,} ({100 * beat / count:.0f} %) | {median} |")
-    return "\n".join(lines)
+{tested(labels, live)}"""
 
 
 def _feature(row: FeatureRow, label: Label | None) -> str:
