@@ -12,7 +12,7 @@ import typer
 from services.cli.render.console import error_console
 
 if TYPE_CHECKING:
-    from services.cli.clients import InferenceClient
+    from services.cli.clients.inference import InferenceClient
     from services.steering.edits import Steering
 
 T = TypeVar("T")
@@ -25,8 +25,9 @@ def ask(
     question: Callable[[InferenceClient], Awaitable[T]], address: str, *, model: str = "", sae: str = ""
 ) -> T:
     """The answer to a question that is put to the server at an address."""
-    from services.cli.clients import InferenceClient, RpcFailure
+    from services.cli.clients.inference import InferenceClient
     from services.cli.failures import fail_with
+    from services.rpc.channel import RpcFailure
 
     async def put() -> T:
         async with InferenceClient(address, model, sae) as client:
@@ -46,7 +47,7 @@ def read_steering(path: Path | None) -> Steering | None:
     if path is None:
         return None
     from services.cli.failures import fail
-    from services.cli.wire import steering_from_json
+    from services.cli.wire.inference import steering_from_json
     from services.errors import InvalidField
 
     try:

@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from services.cli.clients import InferenceClient, is_serving
+from services.cli.clients.health import is_serving
+from services.cli.clients.inference import InferenceClient
 from services.cli.failures import fail
 from services.cli.ports import free_port, port_problem, reachable
 from services.cli.render.console import console

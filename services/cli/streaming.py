@@ -16,7 +16,7 @@ from services.cli.render.console import EMBER, console, error_console, printable
 from services.cli.render.report import report_table
 
 if TYPE_CHECKING:
-    from services.cli.clients import InferenceClient
+    from services.cli.clients.inference import InferenceClient
 
 Asked = Sequence[tuple[Answer, Generation]]
 """Answers that grow, each with what is asked for it."""

@@ -18,7 +18,7 @@ from services.cli.syntax import parse_edit, steering_text
 from services.steering.edits import Operation, Steering
 
 if TYPE_CHECKING:
-    from services.cli.clients import InferenceClient
+    from services.cli.clients.inference import InferenceClient
 
 HELP = """\
 /nudge FEATURE=NUMBER   push towards a feature; /pin and /scale likewise

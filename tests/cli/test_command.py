@@ -35,7 +35,7 @@ def test_help_lists_every_command(run: Run) -> None:
     assert all(f"│ {command} " in out for command in COMMANDS)
 
 
-@pytest.mark.parametrize("module", ["services.cli.app", "services.cli.turns", "services.cli.clients"])
+@pytest.mark.parametrize("module", ["services.cli.app", "services.cli.turns", "services.cli.clients.inference"])
 def test_clients_commands_do_not_load_torch_and_help_not_even_grpc(module: str) -> None:
     heavy = ["torch", "transformers", *(["grpc", "pydantic"] if module == "services.cli.app" else [])]
     code = f"import sys, {module}; print(*(name for name in {heavy!r} if name in sys.modules))"

@@ -19,7 +19,7 @@ from services.cli.options import (
 
 if TYPE_CHECKING:
     from services.cli.answers import Attribution, Tokens
-    from services.cli.clients import InferenceClient
+    from services.cli.clients.inference import InferenceClient
 
 
 def attribute(

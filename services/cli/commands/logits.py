@@ -22,7 +22,7 @@ from services.cli.options import (
 
 if TYPE_CHECKING:
     from services.cli.answers import Logits
-    from services.cli.clients import InferenceClient
+    from services.cli.clients.inference import InferenceClient
 
 
 def logits(

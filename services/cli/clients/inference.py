@@ -1,42 +1,33 @@
-"""The command line's calls: plain data in, plain data out, RpcFailure where a call fails."""
+"""Calls of the inference service: plain data in, plain data out, RpcFailure where a call fails."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from types import TracebackType
-from typing import Self
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from hearth.v1 import inference_service_pb2 as pb
 from hearth.v1 import inference_service_pb2_grpc as pb_grpc
 from hearth.v1 import prompt_pb2
-from services.cli import answers, wire
+from services.cli import answers
+from services.cli.clients.channel import Client
 from services.cli.questions import Generation, Prompt
-from services.rpc.channel import RpcFailure, connect, rpc_failures
+from services.cli.wire import inference as wire
+from services.rpc.channel import rpc_failures
 from services.steering.edits import Steering
 
-__all__ = ["InferenceClient", "RpcFailure", "is_serving"]
 
-_HEALTH_SECONDS = 2.0
+class InferenceClient(Client):
+    """Calls the inference service."""
 
-
-class InferenceClient:
-    """Calls the inference service; use it as an asynchronous context manager."""
-
-    def __init__(self, address: str, model: str = "", sae: str = "") -> None:
-        self._address, self._model, self._sae = address, model, sae
-
-    async def __aenter__(self) -> Self:
-        self._channel = connect(self._address)
-        self._stub: pb_grpc.InferenceServiceAsyncStub = pb_grpc.InferenceServiceStub(self._channel)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    def __init__(
+        self, address: str, model: str = "", sae: str = "", *, deadline: float | None = None
     ) -> None:
-        await self._channel.close()
+        super().__init__(address, deadline)
+        self._model, self._sae = model, sae
+
+    def _open(self, channel: grpc.aio.Channel) -> None:
+        self._stub: pb_grpc.InferenceServiceAsyncStub = pb_grpc.InferenceServiceStub(channel)
 
     async def models(self) -> list[answers.ModelInfo]:
         """All models that are served."""
@@ -138,15 +129,3 @@ class InferenceClient:
         )
         with rpc_failures():
             return wire.attribution_from_proto(await self._stub.Attribute(request))
-
-
-async def is_serving(address: str, seconds: float = _HEALTH_SECONDS) -> bool:
-    """Whether the server at an address answers its health check with SERVING."""
-    async with grpc.aio.insecure_channel(address) as channel:
-        try:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(), timeout=seconds
-            )
-        except grpc.RpcError:
-            return False
-    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

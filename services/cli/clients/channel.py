@@ -1,0 +1,32 @@
+"""What the clients have in common: one channel, open while the client is used."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from services.rpc.channel import connect
+
+
+class Client:
+    """Calls one process; an asynchronous context manager."""
+
+    def __init__(self, address: str, deadline: float | None = None) -> None:
+        """`deadline` is in seconds, for each call; each method has its own unless it is given."""
+        self.address, self._deadline = address, deadline
+
+    async def __aenter__(self) -> Self:
+        self._channel = connect(self.address, deadline=self._deadline)
+        self._open(self._channel)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._channel.close()
+
+    def _open(self, channel: grpc.aio.Channel) -> None:
+        """Makes the stubs."""
+        raise NotImplementedError
