@@ -87,6 +87,10 @@ class PointFilter:
     not_ids: Sequence[str] = ()
 
 
+EVERY_POINT = PointFilter()
+"""Demands nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class VectorQuery:
     """The points closest to a vector."""
@@ -95,7 +99,7 @@ class VectorQuery:
     """The named vector."""
     vector: Vector | SparseVector
     limit: int
-    where: PointFilter = PointFilter()
+    where: PointFilter = EVERY_POINT
     fields: tuple[str, ...] | None = ()
     """Payload fields to bring; None brings all."""
     exact: bool = False
@@ -144,7 +148,7 @@ class VectorStore(Protocol):
         order_by: str,
         start: int,
         limit: int,
-        where: PointFilter = PointFilter(),
+        where: PointFilter = EVERY_POINT,
         fields: tuple[str, ...] | None = None,
         vectors: Sequence[str] = (),
     ) -> list[FoundPoint]:
@@ -153,7 +157,7 @@ class VectorStore(Protocol):
     async def query(self, collection: str, queries: Sequence[VectorQuery]) -> list[list[FoundPoint]]:
         """Several queries in one go; the closest first in each answer."""
 
-    async def count(self, collection: str, where: PointFilter = PointFilter()) -> int:
+    async def count(self, collection: str, where: PointFilter = EVERY_POINT) -> int:
         """How many points there are."""
 
     async def optimize(self, collection: str) -> None:

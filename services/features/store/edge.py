@@ -1,0 +1,219 @@
+"""The embedded engine: Qdrant in this process, on disk (qdrant-edge-py)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from qdrant_edge import CountRequest, OrderBy, QueryBatchRequest, ScrollRequest, UpdateOperation
+
+from services.errors import DependencyUnavailable
+from services.features.store import edge_words
+from services.features.store.base import (
+    EVERY_POINT,
+    CollectionMissing,
+    CollectionSchema,
+    FoundPoint,
+    Point,
+    PointFilter,
+    VectorQuery,
+)
+from services.features.store.edge_folder import EdgeFolder, Shard
+
+if TYPE_CHECKING:
+    from qdrant_edge import NamedVector, PointId
+
+T = TypeVar("T")
+
+WRITERS = 2
+"""Threads that write, so that optimizing one collection, which takes a minute, lets another be written."""
+POINTS_AT_ONCE = 512
+"""Points in one record of the log."""
+LEAST_FREE_BYTES = 256 << 20
+"""Writing is refused when the disk has less: Qdrant maps its files, and a process that writes to a mapped file on a
+full disk is killed."""
+
+
+class EdgeStore:
+    """A VectorStore in a folder, which this process uses alone.
+
+    An upsert is in the write-ahead log when it returns: it survives the death of the process.
+    """
+
+    def __init__(self, folder: EdgeFolder, readers: int | None = None) -> None:
+        self._folder = folder
+        self._readers = ThreadPoolExecutor(readers or min(os.cpu_count() or 1, 8), "store-read")
+        self._writers = ThreadPoolExecutor(WRITERS, "store-write")
+
+    @classmethod
+    async def open(cls, path: Path, readers: int | None = None) -> EdgeStore:
+        """Opens the folder, or makes it. Raises StoreUnusable.
+
+        Searches use `readers` threads; None takes one for each core.
+        """
+        return cls(await asyncio.to_thread(EdgeFolder, path), readers)
+
+    async def ping(self) -> None:
+        """Raises DependencyUnavailable if the disk is full."""
+        await self._read(self._require_space)
+
+    async def collections(self) -> list[str]:
+        """Names of all collections."""
+        return self._folder.names()
+
+    async def create(self, collection: str, schema: CollectionSchema) -> None:
+        """Makes a collection; one that is there stays as it is."""
+        await self._write(self._require_space)
+        await self._write(self._folder.create, collection, schema)
+
+    async def delete(self, collection: str) -> None:
+        """Deletes a collection; nothing happens where there is none."""
+        await self._write(self._folder.delete, collection)
+
+    async def aliases(self) -> dict[str, str]:
+        """Collections by alias."""
+        return self._folder.aliases()
+
+    async def switch(self, alias: str, collection: str | None) -> str | None:
+        """Lets an alias name another collection (or none), at once; returns the one that it named before."""
+        return await self._write(self._folder.switch, alias, collection)
+
+    async def upsert(self, collection: str, points: Sequence[Point]) -> None:
+        """Writes points, over those that are there."""
+        await self._write(self._require_space)
+        for start in range(0, len(points), POINTS_AT_ONCE):
+            await self._write(self._upsert, collection, points[start : start + POINTS_AT_ONCE])
+
+    async def get(
+        self,
+        collection: str,
+        ids: Sequence[str],
+        fields: tuple[str, ...] | None = None,
+        vectors: Sequence[str] = (),
+    ) -> dict[str, FoundPoint]:
+        """Points by id, those that are there."""
+        return await self._read(self._get, collection, ids, fields, vectors)
+
+    async def scroll(
+        self,
+        collection: str,
+        order_by: str,
+        start: int,
+        limit: int,
+        where: PointFilter = EVERY_POINT,
+        fields: tuple[str, ...] | None = None,
+        vectors: Sequence[str] = (),
+    ) -> list[FoundPoint]:
+        """Points in order of an integer field, from a value on."""
+        request = ScrollRequest(
+            limit=limit,
+            filter=edge_words.where(where),
+            with_payload=edge_words.payload_fields(fields),
+            with_vector=list(vectors) or False,
+            order_by=OrderBy(order_by, start_from=start),
+        )
+        return await self._read(self._scroll, collection, request, vectors)
+
+    async def query(self, collection: str, queries: Sequence[VectorQuery]) -> list[list[FoundPoint]]:
+        """Several queries in one go; the closest first in each answer."""
+        return await self._read(self._query, collection, queries)
+
+    async def count(self, collection: str, where: PointFilter = EVERY_POINT) -> int:
+        """How many points there are."""
+        return await self._read(self._count, collection, where)
+
+    async def optimize(self, collection: str) -> None:
+        """Builds the indices of a collection, and writes it out."""
+        await self._write(self._optimize, collection)
+
+    async def close(self) -> None:
+        """Waits for what runs, writes everything out and lets go of the folder."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._readers.shutdown()
+        self._writers.shutdown()
+        self._folder.close()
+
+    async def _read(self, work: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
+
+    async def _write(self, work: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writers, work, *arguments)
+
+    def _require_space(self) -> None:
+        free = shutil.disk_usage(self._folder.path).free
+        if free < LEAST_FREE_BYTES:
+            raise DependencyUnavailable("the vector store", f"its disk has only {free >> 20} MB left")
+
+    def _use(self, collection: str, work: Callable[[Shard], T]) -> T:
+        """Works on a collection. One that is deleted meanwhile is missing, whatever qdrant_edge says about it."""
+        shard = self._folder.shard(collection)
+        try:
+            return work(shard)
+        except Exception:
+            if shard.name not in self._folder.names():
+                raise CollectionMissing(collection) from None
+            raise
+
+    def _upsert(self, collection: str, points: Sequence[Point]) -> None:
+        def work(shard: Shard) -> None:
+            with shard.upserting:
+                kept = _kept(shard, points)
+                edge_points = [edge_words.point(point, kept.get(point.id, {})) for point in points]
+                shard.edge.update(UpdateOperation.upsert_points(edge_points))
+
+        self._use(collection, work)
+
+    def _get(
+        self, collection: str, ids: Sequence[str], fields: tuple[str, ...] | None, vectors: Sequence[str]
+    ) -> dict[str, FoundPoint]:
+        def work(shard: Shard) -> dict[str, FoundPoint]:
+            records = shard.edge.retrieve(
+                [*ids], with_payload=edge_words.payload_fields(fields), with_vector=list(vectors) or False
+            )
+            return {str(record.id): edge_words.found(record, vectors) for record in records}
+
+        return self._use(collection, work)
+
+    def _scroll(self, collection: str, request: ScrollRequest, vectors: Sequence[str]) -> list[FoundPoint]:
+        return self._use(
+            collection,
+            lambda shard: [edge_words.found(record, vectors) for record in shard.edge.scroll(request)[0]],
+        )
+
+    def _query(self, collection: str, queries: Sequence[VectorQuery]) -> list[list[FoundPoint]]:
+        def work(shard: Shard) -> list[list[FoundPoint]]:
+            request = QueryBatchRequest([edge_words.query(query) for query in queries])
+            return [
+                [edge_words.found(point) for point in answer] for answer in shard.edge.query_batch(request)
+            ]
+
+        return self._use(collection, work)
+
+    def _count(self, collection: str, where: PointFilter) -> int:
+        return self._use(
+            collection, lambda shard: shard.edge.count(CountRequest(filter=edge_words.where(where)))
+        )
+
+    def _optimize(self, collection: str) -> None:
+        def work(shard: Shard) -> None:
+            shard.edge.optimize()
+            shard.edge.flush()
+
+        self._use(collection, work)
+
+
+def _kept(shard: Shard, points: Sequence[Point]) -> dict[str, dict[str, NamedVector]]:
+    """Of points that do not bring every vector: those that they have, by id. Qdrant's own upsert would drop them."""
+    every = {*shard.schema.dense, *shard.schema.sparse}
+    lacking: list[PointId] = [point.id for point in points if every - {*point.dense, *point.sparse}]
+    if not lacking:
+        return {}
+    records = shard.edge.retrieve(lacking, with_payload=False, with_vector=True)
+    return {str(record.id): record.vector for record in records if isinstance(record.vector, dict)}

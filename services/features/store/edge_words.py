@@ -1,0 +1,142 @@
+"""Points, filters and queries in the words of qdrant_edge, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qdrant_edge import Distance as EdgeDistance
+from qdrant_edge import (
+    EdgeConfig,
+    EdgeOptimizersConfig,
+    EdgeSparseVectorParams,
+    EdgeVectorParams,
+    FieldCondition,
+    Filter,
+    HasIdCondition,
+    HnswIndexConfig,
+    MatchAny,
+    MatchValue,
+    Modifier,
+    PayloadSchemaType,
+    Query,
+    QueryRequest,
+    RangeFloat,
+    Record,
+    ScoredPoint,
+    SearchParams,
+)
+from qdrant_edge import Point as EdgePoint
+from qdrant_edge import SparseVector as EdgeSparseVector
+
+from services.features.store.base import (
+    CollectionSchema,
+    FoundPoint,
+    Point,
+    PointFilter,
+    SparseVector,
+    Vector,
+    VectorQuery,
+)
+from services.features.store.clauses import Between, Clause, OneOf, excluded, required
+
+if TYPE_CHECKING:
+    from qdrant_edge import NamedVector
+
+HNSW_FROM_KB = 25_000
+"""A collection whose vectors of one name take more gets an HNSW graph when it is optimized."""
+HNSW_LINKS = 16
+"""Of each point in the graph."""
+HNSW_BUILD_WIDTH = 128
+"""Candidates that are kept in view while the graph is built."""
+HNSW_SEARCH_WIDTH = 128
+"""Candidates that are kept in view while it is searched."""
+
+Condition = FieldCondition | HasIdCondition | Filter
+
+
+def config(schema: CollectionSchema) -> EdgeConfig:
+    """A shard for such points: one segment, exact search while it is small, every write logged first."""
+    return EdgeConfig(
+        vectors={name: EdgeVectorParams(width, EdgeDistance.Cosine) for name, width in schema.dense.items()},
+        sparse_vectors={name: EdgeSparseVectorParams(modifier=Modifier.Idf) for name in schema.sparse},
+        hnsw_config=HnswIndexConfig(HNSW_LINKS, HNSW_BUILD_WIDTH, HNSW_FROM_KB),
+        optimizers=EdgeOptimizersConfig(indexing_threshold=HNSW_FROM_KB, default_segment_number=1),
+        wal_enabled=True,
+    )
+
+
+def indexed_fields(schema: CollectionSchema) -> dict[str, PayloadSchemaType]:
+    """The payload fields that get an index."""
+    fields = dict.fromkeys(schema.keyword_fields, PayloadSchemaType.Keyword)
+    fields |= dict.fromkeys(schema.number_fields, PayloadSchemaType.Float)
+    fields |= dict.fromkeys(schema.integer_fields, PayloadSchemaType.Integer)
+    return fields | dict.fromkeys(schema.flag_fields, PayloadSchemaType.Bool)
+
+
+def vector(value: Vector | SparseVector) -> NamedVector:
+    """A dense or sparse vector."""
+    if isinstance(value, SparseVector):
+        return EdgeSparseVector(value.indices.tolist(), value.values.tolist())
+    # A list, because the binding reads an array number by number, which takes ten times as long.
+    dense: list[float] = value.tolist()
+    return dense
+
+
+def point(value: Point, kept: dict[str, NamedVector]) -> EdgePoint:
+    """A point to write, with the vectors that it keeps from before."""
+    dense = {name: vector(item) for name, item in value.dense.items()}
+    sparse = {name: vector(item) for name, item in value.sparse.items()}
+    return EdgePoint(value.id, kept | dense | sparse, dict(value.payload))
+
+
+def where(value: PointFilter) -> Filter | None:
+    """A filter; None where every point fulfils it."""
+    must, must_not = required(value), excluded(value)
+    if not must and not must_not:
+        return None
+    return Filter(
+        must=[_condition(clause) for clause in must], must_not=[_condition(clause) for clause in must_not]
+    )
+
+
+def _condition(clause: Clause) -> Condition:
+    if isinstance(clause, OneOf):
+        if clause.flags:
+            # The binding takes Python's own booleans for the integers 0 and 1, which no flag equals; numpy's it takes
+            # for booleans.
+            flags = [MatchValue(np.bool_(value)) for value in clause.values]  # type: ignore[arg-type]
+            return Filter(should=[FieldCondition(clause.field, match=flag) for flag in flags])
+        return FieldCondition(clause.field, match=MatchAny(list(clause.values)))  # type: ignore[arg-type]
+    if isinstance(clause, Between):
+        return FieldCondition(clause.field, range=RangeFloat(gte=clause.least, lte=clause.most))
+    return HasIdCondition(set(clause.ids))
+
+
+def query(value: VectorQuery) -> QueryRequest:
+    """A query."""
+    return QueryRequest(
+        limit=value.limit,
+        query=Query.Nearest(vector(value.vector), using=value.using),
+        filter=where(value.where),
+        with_payload=payload_fields(value.fields),
+        with_vector=False,
+        params=SearchParams(exact=value.exact, hnsw_ef=max(HNSW_SEARCH_WIDTH, value.limit)),
+    )
+
+
+def payload_fields(fields: tuple[str, ...] | None) -> bool | list[str]:
+    """Which payload fields to bring: all for None."""
+    return True if fields is None else list(fields) or False
+
+
+def found(value: Record | ScoredPoint, vectors: Sequence[str] = ()) -> FoundPoint:
+    """A point that was read, with these dense vectors."""
+    stored = value.vector if vectors and isinstance(value.vector, dict) else {}
+    return FoundPoint(
+        str(value.id),
+        value.payload or {},
+        {name: np.asarray(stored[name], np.float32) for name in vectors if name in stored},
+        value.score if isinstance(value, ScoredPoint) else 0.0,
+    )
