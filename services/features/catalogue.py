@@ -6,6 +6,8 @@ DependencyUnavailable says that the vector store, the database or the encoder do
 
 from __future__ import annotations
 
+import logging
+
 from services.features.catalogs import Catalogs
 from services.features.changes import Changes
 from services.features.embedding import Embedding
@@ -34,6 +36,9 @@ from services.features.search import Searcher
 from services.features.store.base import VectorStore
 from services.features.words import WordVectors
 from services.features.writing import Writer
+from services.rpc.logs import structured
+
+log = logging.getLogger("hearth.features")
 
 
 class Catalogue:
@@ -49,6 +54,12 @@ class Catalogue:
         self._neighborhood = Neighborhood(store, self.catalogs)
         self.changes = Changes(store, self.catalogs, points, revisions)
         self.imports = Imports(store, self.catalogs, embedding, self._writer, self.changes)
+
+    async def catch_up(self) -> None:
+        """Shows what people changed before the process, or what it depends on, was gone in the middle of it."""
+        for live in await self.catalogs.all():
+            if behind := await self.changes.repair(live):
+                log.info("changes shown", extra=structured(sae=live.sae, features=behind))
 
     async def list_catalogs(self, page_size: int, token: str) -> tuple[list[Catalog], str]:
         """The SAEs in the catalogue, in order of id, and the token of the next page."""

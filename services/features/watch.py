@@ -1,0 +1,57 @@
+"""Whether a process can answer: it asks what it depends on, again and again, and tells health checks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from services.errors import DependencyUnavailable
+from services.rpc.logs import structured
+
+log = logging.getLogger("hearth.features")
+
+ANSWER_SECONDS = 5.0
+"""How long what it depends on may take to answer."""
+
+
+class Watch:
+    """Follows vector store and database. An outage is told within `seconds` and ANSWER_SECONDS, so is its end."""
+
+    def __init__(
+        self,
+        pings: tuple[Callable[[], Awaitable[None]], ...],
+        prepare: Callable[[], Awaitable[None]],
+        report: Callable[[bool], Awaitable[None]],
+        seconds: float,
+    ) -> None:
+        """`prepare` runs before health turns good, at the start and after each outage."""
+        self._pings, self._prepare, self._report = pings, prepare, report
+        self._seconds = seconds
+        self.healthy = False
+
+    async def run(self) -> None:
+        """Goes on for ever; raises what `prepare` raises, but for outages."""
+        while True:
+            problem = await self._problem()
+            if problem and self.healthy:
+                log.warning("not serving", extra=structured(problem=problem))
+            elif not problem and not self.healthy:
+                log.info("serving")
+            if self.healthy is bool(problem):
+                self.healthy = not problem
+                await self._report(self.healthy)
+            await asyncio.sleep(self._seconds)
+
+    async def _problem(self) -> str:
+        """Why nothing can be answered; empty if it can."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await asyncio.gather(*(ping() for ping in self._pings))
+            if not self.healthy:
+                await self._prepare()
+        except DependencyUnavailable as error:
+            return error.message
+        except TimeoutError:
+            return f"no answer within {ANSWER_SECONDS:g} s"
+        return ""
