@@ -9,6 +9,9 @@ import pytest
 
 from services.encoder.minilm import ensure_minilm
 from services.inference.embedded import ensure_embedded_model
+from tests.database.databases import database, database_url, migrated_postgres, migrated_url, postgres
+
+__all__ = ["database", "database_url", "migrated_postgres", "migrated_url", "postgres"]  # fixtures
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So a shell starts what it runs in the background, and processes hand it on: Ctrl-C must work in those under test.

@@ -61,6 +61,7 @@ def make_engine(settings: DatabaseSettings) -> Engine:
         pool_size=settings.threads,
         max_overflow=0,
         pool_timeout=settings.answer_seconds,
+        isolation_level="REPEATABLE READ",  # one moment's rows throughout a transaction, as on SQLite
         pool_pre_ping=True,  # so that a server that was away is noticed before a transaction, not in it
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import random
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -25,8 +27,10 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 Work = Callable[[Session], _T]
 """One transaction. It may run several times, so it changes nothing but the session, and looks before it writes."""
-_ATTEMPTS = 4
-"""How often a transaction is tried that others keep undoing."""
+_ATTEMPTS = 12
+"""How often a transaction is tried that others keep undoing; in every round one of them succeeds."""
+_PAUSE = 0.005
+"""Seconds; the longest pause before the second attempt, and so much more before each later one."""
 _WHAT = "the database"
 
 
@@ -98,6 +102,7 @@ class Database:
     def _repeated(self, engine: Engine, work: Work[_T], *, commits: bool) -> _T:
         for attempt in range(1, _ATTEMPTS + 1):
             committing = False
+            time.sleep(random.uniform(0, _PAUSE * (attempt - 1)))
             try:
                 with Session(engine, expire_on_commit=False) as session:
                     answer = work(session)

@@ -49,9 +49,12 @@ class Migrations:
 
 def upgrade(engine: Engine, migrations: Migrations, settings: DatabaseSettings) -> None:
     """Makes all changes that are missing, in one transaction: killed in the middle, it leaves nothing half done."""
+    is_postgresql = engine.dialect.name == "postgresql"
+    if is_postgresql:  # sees what the process has changed that it waited for
+        engine = engine.execution_options(isolation_level="READ COMMITTED")
     try:
         with _alone(engine, settings), engine.begin() as connection:
-            if engine.dialect.name == "postgresql":
+            if is_postgresql:
                 _wait_alone(connection, migrations, settings)
             command.upgrade(migrations.config(connection), "head")
     except CommandError as problem:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
-
-import grpc
 
 from hearth.v1 import inference_service_pb2 as pb
 from hearth.v1 import inference_service_pb2_grpc as rpc
@@ -15,10 +12,7 @@ from services.inference.host import new_seed
 from services.inference.hosts import Hosts
 from services.inference.readings import attribute, batch_inspect, compute_logits, contrast, inspect
 from services.inference.wire import decode, encode, encode_readings
-
-OWNER_KEY = "x-hearth-owner"
-"""Metadata that names on whose behalf a call is made; owners are served in turn."""
-Context = grpc.aio.ServicerContext[Any, Any]
+from services.rpc.calls import Context, owner
 
 
 class InferenceServicer(rpc.InferenceServiceServicer):
@@ -90,11 +84,3 @@ class InferenceServicer(rpc.InferenceServiceServicer):
         call = decode.contrast(request)
         host = self._hosts.get(call.model)
         return encode_readings.contrast(await contrast(host, call, owner(context)))
-
-
-def owner(context: Context) -> str:
-    """On whose behalf a call is made."""
-    for key, value in context.invocation_metadata() or ():
-        if key == OWNER_KEY and isinstance(value, str):
-            return value[:200]
-    return ""

@@ -12,12 +12,16 @@ from typing import Any
 
 import grpc
 
+from services.errors import InvalidField
 from services.rpc.logs import REQUEST_ID, structured
 from services.rpc.status import REQUEST_ID_KEY
 
 log = logging.getLogger("hearth.rpc")
 
 Context = grpc.aio.ServicerContext[Any, Any]
+OWNER_KEY = "x-hearth-owner"
+"""Metadata that names on whose behalf a call is made: owners are served in turn, and see their own variants alone."""
+MAX_OWNER = 200
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
@@ -74,6 +78,19 @@ def begin(method: str, request: Any, context: Context) -> Call:
     call = Call(method, _request_id(context), model[:200] if isinstance(model, str) else "", context)
     REQUEST_ID.set(call.request_id)  # each call has its own task, so this ends with it
     return call
+
+
+def owner(context: Context) -> str:
+    """On whose behalf a call is made; empty where it does not say.
+
+    Raises InvalidField where the name is too long: cut, two of them could be the same.
+    """
+    for key, value in context.invocation_metadata() or ():
+        if key == OWNER_KEY and isinstance(value, str):
+            if len(value) > MAX_OWNER:
+                raise InvalidField(OWNER_KEY, f"has {len(value)} characters; allowed: at most {MAX_OWNER}")
+            return value
+    return ""
 
 
 def remaining(context: Context) -> float | None:
