@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from services.steering.edits import Edit
 
@@ -275,3 +276,17 @@ class Attribution:
     feature_effect: float
     error_effect: float
     bias_effect: float
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a feature was called by a person; see hearth.v1.FeatureRevision."""
+
+    revision: int
+    label: str
+    description: str
+    previous_label: str
+    owner: str
+    note: str
+    created: datetime
+    """UTC."""

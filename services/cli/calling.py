@@ -12,10 +12,13 @@ import typer
 from services.cli.render.console import error_console
 
 if TYPE_CHECKING:
+    from services.cli.clients.channel import Client
+    from services.cli.clients.features import FeatureClient
     from services.cli.clients.inference import InferenceClient
     from services.steering.edits import Steering
 
 T = TypeVar("T")
+C = TypeVar("C", bound="Client")
 
 INTERRUPTED = 130
 """The exit code of a command that was stopped with Ctrl-C, as the shell has it."""
@@ -24,19 +27,31 @@ INTERRUPTED = 130
 def ask(
     question: Callable[[InferenceClient], Awaitable[T]], address: str, *, model: str = "", sae: str = ""
 ) -> T:
-    """The answer to a question that is put to the server at an address."""
+    """The answer to a question that is put to the inference service at an address."""
     from services.cli.clients.inference import InferenceClient
+
+    return _put(question, InferenceClient(address, model, sae))
+
+
+def ask_features(question: Callable[[FeatureClient], Awaitable[T]], address: str) -> T:
+    """The answer to a question that is put to the catalogue of features at an address."""
+    from services.cli.clients.features import FeatureClient
+
+    return _put(question, FeatureClient(address))
+
+
+def _put(question: Callable[[C], Awaitable[T]], client: C) -> T:
     from services.cli.failures import fail_with
     from services.rpc.channel import RpcFailure
 
     async def put() -> T:
-        async with InferenceClient(address, model, sae) as client:
+        async with client:
             return await question(client)
 
     try:
         return asyncio.run(put())
     except RpcFailure as failure:
-        fail_with(failure, address)
+        fail_with(failure, client.address)
     except KeyboardInterrupt:
         error_console().print("[dim]Stopped.[/dim]")
         raise typer.Exit(INTERRUPTED) from None

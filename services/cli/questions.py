@@ -41,3 +41,15 @@ class Generation:
     steering: Steering
     sampling: Sampling
     report: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureName:
+    """Names a feature of the catalogue: by SAE and index, or by its UUID where that is set."""
+
+    sae: str
+    index: int
+    id: str = ""
+
+    def __str__(self) -> str:
+        return self.id or str(self.index)

@@ -7,6 +7,7 @@ from typing import Self
 
 import grpc
 
+from services.rpc.calls import OWNER_KEY
 from services.rpc.channel import connect
 
 
@@ -30,3 +31,8 @@ class Client:
     def _open(self, channel: grpc.aio.Channel) -> None:
         """Makes the stubs."""
         raise NotImplementedError
+
+    @staticmethod
+    def owned(owner: str) -> tuple[tuple[str, str], ...]:
+        """The metadata of a call on somebody's behalf; nobody's where `owner` is empty."""
+        return ((OWNER_KEY, owner),) if owner else ()

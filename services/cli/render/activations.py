@@ -49,21 +49,25 @@ def summarise(tokens: Sequence[InspectedToken]) -> list[FeatureSummary]:
 
 def coloured_tokens(console: Console, tokens: Sequence[InspectedToken], feature: int) -> Text:
     """The text, each token with the colour of its level, or followed by the level's mark where there are no colours."""
-    colours = has_colours(console)
     values = [value_of(token, feature) for token in tokens]
     largest = max(values, default=0.0)
     text = Text(overflow="fold")
     for token, value in zip(tokens, values, strict=True):
-        level, shown = level_of(value, largest), printable(token.token.text)
-        if level is None:
-            text.append(shown, style="dim" if token.sink else "")
-            continue
-        body = shown.strip()
-        before, after = shown.split(body, 1) if body else ("", "\n" if "\n" in shown else "")
-        text.append(before)
-        text.append(body or visible(shown), style=LEVELS[level] if colours else "")
-        text.append(("" if colours else _MARKS[level]) + after)
+        text.append_text(coloured(console, token.token.text, value, largest, "dim" if token.sink else ""))
     return text
+
+
+def coloured(console: Console, piece: str, value: float, largest: float, silent: str = "") -> Text:
+    """One token in the same way; `silent` is its style where the feature is silent."""
+    level, shown, text = level_of(value, largest), printable(piece), Text()
+    if level is None:
+        return text.append(shown, style=silent)
+    colours = has_colours(console)
+    body = shown.strip()
+    before, after = shown.split(body, 1) if body else ("", "\n" if "\n" in shown else "")
+    text.append(before)
+    text.append(body or visible(shown), style=LEVELS[level] if colours else "")
+    return text.append(("" if colours else _MARKS[level]) + after)
 
 
 def legend(console: Console, largest: float) -> Text:
