@@ -9,8 +9,8 @@ from services.errors import AlreadyExists
 
 
 def content_digest(*asked: object) -> bytes:
-    """SHA-256 over what a request asks for (anything that JSON can write)."""
-    text = json.dumps(asked, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    """SHA-256 over what a request asks for: anything that JSON can write, and bytes."""
+    text = json.dumps(asked, ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=bytes.hex)
     return hashlib.sha256(text.encode("ascii")).digest()
 
 

@@ -14,7 +14,7 @@ from services.features.database.tables import VariantRow
 from services.features.page_tokens import page_token, position_of
 
 MAX_PAGE_BYTES = 2 << 20
-"""A page ends early where it would be longer, for answers must fit gRPC's 4 MiB. JSON is longer than protobuf."""
+"""A page ends early where it would be longer, for answers must fit gRPC's 4 MiB."""
 _OTHER_BYTES = 200
 """Of a variant's id, etag and times, and more than those."""
 _AT_ONCE = 20
@@ -51,8 +51,8 @@ def variant_page(session: Session, listing: Listing, size: int, token: str) -> t
 
 
 def _size(row: VariantRow) -> int:
-    texts = (row.name, row.description, row.model, row.steering)
-    return _OTHER_BYTES + sum(len(text.encode()) for text in texts)
+    texts = (row.name, row.description, row.model)
+    return _OTHER_BYTES + sum(len(text.encode()) for text in texts) + len(row.steering)
 
 
 def _position(token: str, listing: Listing) -> tuple[datetime, str]:

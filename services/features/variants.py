@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -31,8 +32,8 @@ class VariantContent:
     description: str
     model: str
     """The model it is meant for; empty if for any."""
-    steering: str
-    """What it does, in canonical JSON: equal text for equal steerings. Not read here."""
+    steering: bytes
+    """What it does: the same bytes for equal steerings. Not read here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class VariantChange:
     name: str | None = None
     description: str | None = None
     model: str | None = None
-    steering: str | None = None
+    steering: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ def _create(session: Session, content: VariantContent, asked: _Request) -> Varia
     return variant_of(row)
 
 
-def _update(session: Session, variant_id: str, change: dict[str, str], etag: str, asked: _Request) -> Variant:
+def _update(session: Session, variant_id: str, change: dict[str, Any], etag: str, asked: _Request) -> Variant:
     if before := asked.repeated(session):
         return before
     row = _found(session, asked.owner, variant_id, "variant.id", to_write=True)
@@ -249,7 +250,7 @@ def _new_etag() -> str:
     return secrets.token_hex(8)
 
 
-def _values(content: VariantContent | VariantChange) -> dict[str, str]:
+def _values(content: VariantContent | VariantChange) -> dict[str, Any]:
     """The columns that are set."""
     values = {field.name: getattr(content, field.name) for field in fields(content)}
     return {name: value for name, value in values.items() if value is not None}

@@ -14,7 +14,7 @@ from services.errors import AlreadyExists, EtagMismatch, InvalidField, NotFound
 from services.features import variant_pages
 from services.features.variants import Variant, VariantChange, VariantContent, Variants
 
-PIRATE = VariantContent("pirate", "talks like one", "some/model", '{"edits":[{"nudge":0.5}]}')
+PIRATE = VariantContent("pirate", "talks like one", "some/model", b"\x00\xffsteering")
 
 
 @pytest.fixture
@@ -37,7 +37,9 @@ async def test_what_was_created_is_found_by_id_and_by_name(variants: Variants) -
 
 
 async def test_any_text_comes_back_as_it_was(variants: Variants) -> None:
-    strange = VariantContent("'; DROP TABLE variants; --%s", "é\n\t🦜\u2028", 'a\\b"', "{}" * 50_000)
+    strange = VariantContent(
+        "'; DROP TABLE variants; --%s", "é\n\t🦜\u2028", 'a\\b"', bytes(range(256)) * 400
+    )
     made = await variants.create("o'ann", strange)
     assert (await variants.get("o'ann", made.id)).content == strange
 
@@ -105,8 +107,8 @@ async def test_of_creations_that_race_for_a_name_one_wins(variants: Variants) ->
 
 async def test_a_change_leaves_what_it_does_not_name(variants: Variants) -> None:
     made = await variants.create("ann", PIRATE)
-    changed = await variants.update("ann", made.id, VariantChange(description="", steering="{}"), made.etag)
-    assert changed.content == dataclasses.replace(PIRATE, description="", steering="{}")
+    changed = await variants.update("ann", made.id, VariantChange(description="", steering=b""), made.etag)
+    assert changed.content == dataclasses.replace(PIRATE, description="", steering=b"")
     assert changed.etag != made.etag
     assert changed.updated > made.updated
     assert changed.created == made.created
@@ -252,10 +254,10 @@ async def test_a_token_is_good_for_its_own_list_alone(variants: Variants) -> Non
 
 
 async def test_a_page_of_long_steerings_ends_early(variants: Variants) -> None:
-    long = dataclasses.replace(PIRATE, steering="x" * (variant_pages.MAX_PAGE_BYTES * 2 // 5))
+    long = dataclasses.replace(PIRATE, steering=b"x" * (variant_pages.MAX_PAGE_BYTES * 2 // 5))
     for number in range(3):
         await variants.create("ann", dataclasses.replace(long, name=f"v{number}"))
-    huge = dataclasses.replace(long, name="huge", steering="x" * (2 * variant_pages.MAX_PAGE_BYTES))
+    huge = dataclasses.replace(long, name="huge", steering=b"x" * (2 * variant_pages.MAX_PAGE_BYTES))
     await variants.create("ann", huge)
     page, token = await variants.page("ann", 100)
     assert [v.content.name for v in page] == ["huge"]  # alone, rather than never

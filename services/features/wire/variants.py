@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from google.protobuf import json_format, timestamp_pb2
+from google.protobuf import timestamp_pb2
 
 from hearth.v1 import steering_pb2
 from hearth.v1 import variant_service_pb2 as pb
@@ -73,8 +73,7 @@ def variant(found: Variant) -> pb.Variant:
         name=content.name,
         description=content.description,
         model=content.model,
-        # A newer release may have saved fields that this one does not know.
-        steering=json_format.Parse(content.steering, steering_pb2.Steering(), ignore_unknown_fields=True),
+        steering=steering_pb2.Steering.FromString(content.steering),
         etag=found.etag,
         create_time=_time(found.created),
         update_time=_time(found.updated),
@@ -94,13 +93,13 @@ def _model(asked: pb.Variant) -> str:
     return fields.text(asked.model, "variant.model", MAX_MODEL)
 
 
-def _steering(asked: pb.Variant) -> str:
-    """Canonical JSON, its defaults filled in: what it does stays the same, whatever a later release's defaults are."""
+def _steering(asked: pb.Variant) -> bytes:
+    """Serialised, its defaults filled in: what it does stays the same, whatever the defaults of a later release are."""
     field = "variant.steering"
     message = steering_to_proto(steering_from_proto(asked.steering, field))
     if message.ByteSize() > MAX_STEERING_BYTES:
         raise InvalidField(field, f"takes {message.ByteSize():,} bytes; allowed: {MAX_STEERING_BYTES:,}")
-    return json_format.MessageToJson(message, indent=None, sort_keys=True)
+    return message.SerializeToString(deterministic=True)
 
 
 def _time(moment: datetime) -> timestamp_pb2.Timestamp:

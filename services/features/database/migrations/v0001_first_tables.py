@@ -18,7 +18,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(200), nullable=False),
         sa.Column("description", sa.Text, nullable=False),
         sa.Column("model", sa.Text, nullable=False),
-        sa.Column("steering", sa.Text, nullable=False),
+        sa.Column("steering", sa.LargeBinary, nullable=False),
         sa.Column("etag", sa.String(32), nullable=False),
         sa.Column("etag_before_deletion", sa.String(32), nullable=False),
         sa.Column("created", UtcDateTime, nullable=False),
