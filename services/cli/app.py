@@ -20,12 +20,14 @@ from services.cli.commands import (
     tokenize,
     up,
 )
+from services.cli.commands.features import label, listing, search, show, transfer
 from services.cli.render.console import EMBER
 
 OVERVIEW = """Run a language model on your own machine and steer it by its features.
 
 Start it in one terminal:   [#ff8c42]hearth up[/]
-Then talk in another:       [#ff8c42]hearth chat --nudge 1234=0.5 "Tell me a story."[/]
+Find features in another:   [#ff8c42]hearth features search "the sea"[/]
+Then talk, steered by one:  [#ff8c42]hearth chat --nudge 1234=0.5 "Tell me a story."[/]
 
 `hearth COMMAND --help` has an example for each command.
 """
@@ -39,9 +41,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+features = typer.Typer(
+    help="Find features by what they are about, and see all that is known of one.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+_RUNNING = "Steer and look inside (needs a running server)"
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Serve": (up.up,),
-    "Steer and look inside (needs a running server)": (
+    _RUNNING: (
         models.models,
         chat.chat,
         inspect.inspect,
@@ -51,6 +60,17 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         tokenize.tokenize,
     ),
     "Sparse autoencoders (offline)": (doctor.doctor,),
+}
+_FEATURES: dict[str, Callable[..., None]] = {
+    "search": search.search,
+    "show": show.show,
+    "list": listing.listing,
+    "neighbors": listing.neighbors,
+    "label": label.label,
+    "catalogs": listing.catalogs,
+    "import": transfer.import_features,
+    "export": transfer.export,
+    "delete": transfer.delete,
 }
 
 
@@ -66,6 +86,9 @@ def help_of(command: Callable[..., None]) -> str:
 for panel, commands in _PANELS.items():
     for command in commands:
         app.command(command.__name__, rich_help_panel=panel, help=help_of(command))(command)
+for name, command in _FEATURES.items():
+    features.command(name, help=help_of(command))(command)
+app.add_typer(features, name="features", rich_help_panel=_RUNNING)
 app.command(
     "sae",
     rich_help_panel=panel,

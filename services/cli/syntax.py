@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import typer
 
+from services.cli.questions import FeatureName
 from services.steering.conditions import AllOf, Comparison, Condition, FeatureKey, Operator
 from services.steering.edits import Edit, Operation, Scope, Steering, Unit
 
 _FEATURE = re.compile(r"(?:(?P<sae>[^=<>!]+):)?(?P<index>\d+)")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _CONDITION = re.compile(r"(?P<left>[^<>=!]+)(?P<operator>>=|<=|==|!=|>|<|=)(?P<right>[^<>=!]+)")
 _LARGEST_INDEX = 2**32 - 1
 
@@ -22,6 +24,14 @@ def parse_feature(text: str, option: str, sae: str = "") -> FeatureKey:
     if match is None or int(match["index"]) > _LARGEST_INDEX:
         raise _bad(option, f"{text!r} names no feature: write its index, as in 1234 or my-sae:1234.")
     return FeatureKey((match["sae"] or sae).strip(), int(match["index"]))
+
+
+def parse_feature_name(text: str, sae: str = "") -> FeatureName:
+    """`1234`, `sae-id:1234` or a feature's UUID."""
+    if _UUID.fullmatch(text.strip()):
+        return FeatureName("", 0, text.strip().lower())
+    key = parse_feature(text, "FEATURE", sae)
+    return FeatureName(key.sae, key.index)
 
 
 def parse_edit(text: str, operation: Operation, sae: str = "") -> Edit:

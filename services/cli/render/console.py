@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -25,7 +26,7 @@ def error_console() -> Console:
 
 def print_json(value: Any) -> None:
     """Plain data as one JSON object on standard output."""
-    print(json.dumps(value, default=_plain, ensure_ascii=False))
+    print(json.dumps(value, default=plain, ensure_ascii=False))
 
 
 def printable(text: str) -> str:
@@ -64,9 +65,12 @@ def small_probability(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """One step from a value of ours to what JSON knows, for `json.dumps(default=plain)`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, enum.Enum):
         return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
     raise TypeError(f"{type(value).__name__} is no plain data")
