@@ -91,7 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"on {sum(fired.any() for fired in fires.values())} topics at least one.\n"
     )
     print(
-        f"| search | topics with a hit in the top {TOP} | precision at {TOP} | mean reciprocal rank |\n|---|---:|---:|---:|"
+        f"| search | topics with a hit in the top {TOP} | precision at {TOP} | mean reciprocal rank |\n"
+        "|---|---:|---:|---:|"
     )
     print("\n".join(row.markdown() for row in rows))
     return 0
@@ -130,7 +131,7 @@ def firing(pooled: Activations, rows: slice) -> NDArray[np.bool_]:
     own = rows.stop - rows.start
     auroc = (ranks[rows].sum(axis=0) - own * (own + 1) / 2) / (own * (len(pooled) - own))
     active: NDArray[np.bool_] = (pooled[rows] > 0).sum(axis=0) >= FIRING_SENTENCES
-    return active & (auroc >= AUROC)
+    return np.asarray(active & (auroc >= AUROC), np.bool_)
 
 
 def search(

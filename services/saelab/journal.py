@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from contextlib import suppress
@@ -18,19 +19,22 @@ class Journal:
         """Starts, or goes on with, the journal of the run of these settings.
 
         A last line that a kill cut off is dropped. Raises RunMismatch where another run's journal is there, SaeLabError
-        where it is broken or cannot be written.
+        where it is broken, cannot be written, or another process writes it now.
         """
         self.path = path
         self.rows: list[dict[str, Any]] = []
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: TextIO = path.open("a", encoding="utf-8")
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the process ends, however it ends
             data = path.read_bytes() if path.exists() else b""
             whole = data.rfind(b"\n") + 1
             if whole:
                 self._read(data[:whole].splitlines(), run)
             with path.open("ab") as file:
                 file.truncate(whole)
-            self._file: TextIO = path.open("a", encoding="utf-8")
+        except BlockingIOError as error:
+            raise SaeLabError(f"another process goes on with {path}: wait until it has ended") from error
         except OSError as error:
             raise SaeLabError(f"{path} cannot be used: {error}") from error
         if not whole:

@@ -49,3 +49,13 @@ def test_another_run_and_broken_lines_are_told(tmp_path: Path) -> None:
         Journal(path, RUN)
     with pytest.raises(SaeLabError, match="cannot be used"):
         Journal(tmp_path, RUN)
+
+
+def test_only_one_process_writes_it_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    journal = Journal(path, RUN)
+    with pytest.raises(SaeLabError, match="another process goes on with"):
+        Journal(path, RUN)
+    journal.add(ROWS)
+    journal.close()
+    assert Journal(path, RUN).rows == ROWS
