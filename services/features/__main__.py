@@ -55,23 +55,29 @@ async def _run(settings: FeaturesSettings, stack: AsyncExitStack) -> int:
     catalogue = Catalogue(store, Revisions(database), embedding)
     server = await _serve(settings, FeatureServicer(catalogue), VariantsServicer(Variants(database)))
 
+    rebuilds: set[asyncio.Task[None]] = set()
+
     async def prepare() -> None:
         await database.upgrade(MIGRATIONS)
         await embedding.tried()
         await catalogue.catch_up()
+        if not rebuilds:
+            rebuilds.add(asyncio.create_task(catalogue.migration.run()))
 
     async def report(serving: bool) -> None:
         for name in ("", FEATURES, VARIANTS):
             await server.set_serving(name, serving)
 
-    watch = Watch((store.ping, database.ping), prepare, report, settings.watch_seconds)
+    pings = (store.ping, database.ping)
+    watch = Watch(pings, prepare, lambda: catalogue.changes.behind, report, settings.watch_seconds)
     watching = asyncio.create_task(watch.run())
     stopped = asyncio.create_task(server.stopped())
     await asyncio.wait({watching, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not stopped.done():
         await server.drain()
         await watching  # raises what ended it
-    watching.cancel()
+    for task in (watching, *rebuilds):
+        task.cancel()
     return 0
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 
+from services.errors import DependencyUnavailable
 from services.features.catalogs import Catalogs
 from services.features.changes import Changes
 from services.features.embedding import Embedding
 from services.features.feature import Catalog, Feature, Hit
 from services.features.imports import Imports
+from services.features.migration import Migration
 from services.features.neighbors import Neighborhood
 from services.features.page_tokens import page_token, position_of
 from services.features.points import PointMaker
@@ -32,7 +34,7 @@ from services.features.requests import (
     Upserted,
 )
 from services.features.revisions import Revision, Revisions
-from services.features.search import Searcher
+from services.features.search import REBUILD_SECONDS, Searcher
 from services.features.store.base import VectorStore
 from services.features.words import WordVectors
 from services.features.writing import Writer
@@ -54,12 +56,23 @@ class Catalogue:
         self._neighborhood = Neighborhood(store, self.catalogs)
         self.changes = Changes(store, self.catalogs, points, revisions)
         self.imports = Imports(store, self.catalogs, embedding, self._writer, self.changes)
+        self.migration = Migration(store, self.catalogs, embedding, points, self.imports)
+        self._points = points
 
     async def catch_up(self) -> None:
-        """Shows what people changed before the process, or what it depends on, was gone in the middle of it."""
-        for live in await self.catalogs.all():
-            if behind := await self.changes.repair(live):
-                log.info("changes shown", extra=structured(sae=live.sae, features=behind))
+        """Ends what a process did not that was killed: changes of people's that are not shown, what is replaced.
+
+        What it cannot do now is left for the next time: `changes.behind` says so.
+        """
+        self.changes.behind = False
+        try:
+            for live in await self.catalogs.all():
+                if late := await self.changes.repair(live):
+                    log.info("changes shown", extra=structured(sae=live.sae, features=late))
+                await self.imports.tidy(live)
+        except DependencyUnavailable as problem:
+            log.warning("changes are not shown yet", extra=structured(problem=problem.message))
+            self.changes.behind = True
 
     async def list_catalogs(self, page_size: int, token: str) -> tuple[list[Catalog], str]:
         """The SAEs in the catalogue, in order of id, and the token of the next page."""
@@ -93,13 +106,18 @@ class Catalogue:
         return await self.imports.begin(call)
 
     async def upsert(self, call: UpsertCall) -> Upserted:
-        """Writes features: those of an import, or over those that are shown."""
+        """Writes features: those of an import, or over those that are shown.
+
+        Raises DependencyUnavailable while what is shown is made anew for another encoder.
+        """
         if call.import_id:
             return await self.imports.write(call)
         sae = call.upserts[0].feature.sae
 
         async def write() -> Upserted:
             live = await self.catalogs.get(sae, "features[0].feature.key.sae")
+            if not await self._points.is_current(live.info):
+                raise DependencyUnavailable("the catalogue", "its vectors are made anew", REBUILD_SECONDS)
             async with self.catalogs.writing(live.sae):
                 return Upserted(*await self._writer.write(live.collection, live.info, call))
 

@@ -10,40 +10,23 @@ import base64
 import binascii
 import json
 import logging
-import time
 import zlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from services.errors import ImportIncomplete, NotFound
 from services.features.catalogs import Catalogs, Info, Live, alias_of, collection_of, next_generation
 from services.features.changes import Changes
-from services.features.decoders import stored_width
 from services.features.embedding import Embedding
 from services.features.feature import Catalog
-from services.features.payload import INDEX, schema
+from services.features.filling import Filling, Fillings
 from services.features.requests import BeginCall, Begun, UpsertCall, Upserted
-from services.features.store.base import CollectionMissing, PointFilter, VectorStore
+from services.features.store.base import CollectionMissing, VectorStore
 from services.features.texts import VERSION
 from services.features.writing import Writer
 from services.rpc.logs import structured
 
 log = logging.getLogger("hearth.features")
-
-IDLE_SECONDS = 900.0
-"""An import that has had no call for this long may be thrown away when another one of its SAE is shown."""
-
-
-@dataclass(slots=True)
-class _Filling:
-    """A collection that is being filled, as this process knows it."""
-
-    info: Info
-    next_index: int
-    stored: int
-    """Features in the collection; more than next_index where they came out of order."""
-    used: float
-    """When it last had a call, by the monotonic clock."""
 
 
 class Imports:
@@ -59,7 +42,7 @@ class Imports:
     ) -> None:
         self._store, self._catalogs, self._embedding = store, catalogs, embedding
         self._writer, self._changes = writer, changes
-        self._filling: dict[str, _Filling] = {}
+        self.fillings = Fillings(store, catalogs)
 
     async def begin(self, call: BeginCall) -> Begun:
         """Begins an import or goes on with one. Raises DependencyUnavailable without an encoder."""
@@ -71,30 +54,23 @@ class Imports:
             return Begun("", catalog.feature_count, True, encoder.id)
         collection = collection_of(info, next_generation(info, live))
         if call.restart:
-            self._filling.pop(collection, None)
+            self.fillings.forget(collection)
             await self._store.delete(collection)
-        started = await self._catalogs.info(collection)
-        next_index = 0 if started is None else (await self._known(collection, started)).next_index
+        started = await self.fillings.find(collection)
+        next_index = started.next_index if started else 0
         return Begun(_import_id(collection, info, next_index), next_index, False, encoder.id)
 
     async def write(self, call: UpsertCall) -> Upserted:
         """Writes features of an import. Raises NotFound where there is no such import any more."""
         collection, info, next_index = _import_of(call.import_id)
-        filling = await self._filled(collection, info, next_index, call)
-        filling.used = time.monotonic()
         try:
+            filling = await self._filling(collection, info, next_index, call)
             created, updated = await self._writer.write(collection, filling.info, call)
+            arrived = [upsert.feature.index for upsert in call.upserts]
+            return Upserted(created, updated, await self.fillings.note(collection, arrived, created))
         except CollectionMissing:
-            self._filling.pop(collection, None)
+            self.fillings.forget(collection)
             raise _gone() from None
-        filling.stored += created
-        arrived = {upsert.feature.index for upsert in call.upserts}
-        while filling.next_index in arrived:
-            filling.next_index += 1
-        if filling.stored > filling.next_index:
-            found = await self._contiguous(collection, filling.next_index, filling.stored)
-            filling.next_index = max(found, filling.next_index)
-        return Upserted(created, updated, filling.next_index)
 
     async def commit(self, import_id: str) -> Catalog:
         """Shows an import in place of what there was. Raises ImportIncomplete where features are missing."""
@@ -102,101 +78,77 @@ class Imports:
         live = await self._catalogs.find(info.catalog.sae)
         if live is not None and live.collection == collection:
             return live.info.catalog
-        started = await self._catalogs.info(collection)
-        if started is None:
-            raise _gone()
-        if (stored := await self._stored(collection)) < info.catalog.feature_count:
-            first = await self._contiguous(collection, 0, stored)
-            raise ImportIncomplete(
-                f"{info.catalog.feature_count - stored} of {info.catalog.feature_count} features are missing, "
-                f"the first of them {first}; go on from there",
-                field="import_id",
-            )
         try:
+            started = await self.fillings.find(collection)
+            missing = info.catalog.feature_count - (await self.fillings.stored(collection) if started else 0)
+            if missing:
+                first = await self.fillings.first_missing(collection) if started else 0
+                raise ImportIncomplete(
+                    f"{missing} of {info.catalog.feature_count} features are missing, the first of them {first}; "
+                    "begin the import again, which goes on from there",
+                    field="import_id",
+                )
+            assert started is not None
             await self._store.optimize(collection)
-            shown = await self.show(collection, started)
+            shown = await self.show(collection, started.info)
         except CollectionMissing:
+            self.fillings.forget(collection)
             raise _gone() from None
-        self._filling.pop(collection, None)
-        log.info("features shown", extra=structured(sae=info.catalog.sae, features=stored))
+        log.info("features shown", extra=structured(sae=shown.sae, features=info.catalog.feature_count))
         return shown.info.catalog
 
     async def show(self, collection: str, info: Info, instead_of: Live | None = None) -> Live:
         """Lets a collection be the one that is shown, with all that people have changed of it.
 
-        With `instead_of`, raises CollectionMissing where another one is shown by now.
+        With `instead_of`, its import time is kept; raises CollectionMissing where another one is shown by now.
         """
         sae = info.catalog.sae
-        shown = replace(info, catalog=replace(info.catalog, imported=datetime.now(UTC)))
-        live = Live(collection, shown)
+        imported = instead_of.info.catalog.imported if instead_of else datetime.now(UTC)
+        live = Live(collection, replace(info, catalog=replace(info.catalog, imported=imported)))
         async with self._catalogs.writing(sae):
             if instead_of is not None and await self._catalogs.find(sae) != instead_of:
                 raise CollectionMissing(instead_of.collection)
             await self._changes.repair(live)
-            await self._store.upsert(collection, [shown.point()])
+            await self._store.upsert(collection, [live.info.point()])
             await self._store.switch(alias_of(sae), collection)
             self._catalogs.forget()
             # Another process may have shown a change in the collection that was replaced.
             await self._changes.repair(live)
+        self.fillings.forget(collection)
         for other in await self._catalogs.others(sae):
-            filling = self._filling.get(other)
-            if filling is None or time.monotonic() - filling.used > IDLE_SECONDS:
+            if self.fillings.is_idle(other):
                 await self._store.delete(other)
         return live
+
+    async def tidy(self, live: Live) -> None:
+        """Deletes what was replaced before a process was killed that would have deleted it."""
+        for other in await self._catalogs.others(live.sae):
+            info = await self._catalogs.info(other)
+            shown, was = live.info.catalog.imported, info.catalog.imported if info else None
+            if shown is not None and was is not None and was <= shown:
+                await self._store.delete(other)
 
     async def delete(self, sae: str) -> None:
         """Removes an SAE's features, and imports of it. Raises NotFound where there are none."""
         async with self._catalogs.writing(sae):
             others = await self._catalogs.others(sae)
-            if await self._catalogs.find(sae) is None and not others:
+            if not others:
                 await self._catalogs.get(sae, "sae")
             shown = await self._store.switch(alias_of(sae), None)
             self._catalogs.forget()
             for collection in [*others, *([shown] if shown else [])]:
-                self._filling.pop(collection, None)
+                self.fillings.forget(collection)
                 await self._store.delete(collection)
 
-    async def _filled(self, collection: str, info: Info, next_index: int, call: UpsertCall) -> _Filling:
+    async def _filling(self, collection: str, info: Info, next_index: int, call: UpsertCall) -> Filling:
         """The collection of an import, made with its first features."""
-        if collection in self._filling:
-            return self._filling[collection]
-        started = await self._catalogs.info(collection)
-        if started is None:
-            if next_index or info.catalog.encoder != (await self._embedding.encoder()).id:
-                raise _gone()  # what it had is no more, or was made by another encoder
-            started = await self._create(collection, info, call)
-        return await self._known(collection, started)
-
-    async def _create(self, collection: str, info: Info, call: UpsertCall) -> Info:
+        if (known := await self.fillings.find(collection)) is not None:
+            return known
+        encoder = await self._embedding.encoder()
+        if next_index or info.catalog.encoder != encoder.id or info.texts != VERSION:
+            raise _gone()  # what it had is no more, or was made by another encoder
         d_model = next((len(u.decoder) for u in call.upserts if u.decoder is not None), 0)
-        started = replace(info, d_model=d_model)
-        width = (await self._embedding.encoder()).width
-        await self._store.create(collection, schema(width, stored_width(d_model)))
-        await self._store.upsert(collection, [started.point()])
-        return started
-
-    async def _known(self, collection: str, info: Info) -> _Filling:
-        if collection not in self._filling:
-            stored = await self._stored(collection)
-            next_index = await self._contiguous(collection, 0, stored)
-            filling = _Filling(info, next_index, stored, time.monotonic())
-            self._filling.setdefault(collection, filling)
-        return self._filling[collection]
-
-    async def _stored(self, collection: str) -> int:
-        return await self._store.count(collection, PointFilter(at_least={INDEX: 0}))
-
-    async def _contiguous(self, collection: str, low: int, stored: int) -> int:
-        """How many features there are without a gap, from the first on; at least `low`, at most `stored`."""
-        high = stored
-        while low < high:
-            middle = (low + high + 1) // 2
-            below = PointFilter(at_least={INDEX: 0}, at_most={INDEX: middle - 1})
-            if await self._store.count(collection, below) == middle:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+        return await self.fillings.begin(collection, replace(info, d_model=d_model), encoder.width)
 
 
 def _is_shown(info: Info, live: Live) -> bool:
@@ -206,33 +158,24 @@ def _is_shown(info: Info, live: Live) -> bool:
 
 
 def _import_id(collection: str, info: Info, next_index: int) -> str:
-    generation = collection.rpartition("--")[2]
-    values = [
-        asdict(info.catalog) | {"imported": None},
-        info.content_digest,
-        info.texts,
-        generation,
-        next_index,
-    ]
+    generation = int(collection.rpartition("--")[2])
+    values = [asdict(info.catalog), info.content_digest, info.texts, generation, next_index]
     packed = zlib.compress(json.dumps(values, separators=(",", ":")).encode())
     return base64.urlsafe_b64encode(packed).decode()
 
 
 def _import_of(import_id: str) -> tuple[str, Info, int]:
-    """Collection, Info and next index at the beginning. Raises NotFound where an import has no such id."""
+    """Collection, Info and next index at the beginning. Raises NotFound where no import has such an id."""
     try:
         packed = base64.urlsafe_b64decode(import_id.encode("ascii"))
-        catalog, content_digest, texts, generation, next_index = json.loads(_inflated(packed))
-        edges = tuple(catalog.pop("histogram_edges"))
-        info = Info(Catalog(**catalog, histogram_edges=edges), content_digest, texts)
+        # At most a megabyte of it: what callers send may be anything.
+        unpacked = json.loads(zlib.decompressobj().decompress(packed, 1 << 20))
+        catalog, content_digest, texts, generation, next_index = unpacked
+        edges = tuple(map(float, catalog.pop("histogram_edges")))
+        info = Info(Catalog(**catalog, histogram_edges=edges), content_digest, int(texts))
         return collection_of(info, int(generation)), info, int(next_index)
     except (UnicodeEncodeError, binascii.Error, zlib.error, ValueError, TypeError, KeyError, AttributeError):
         raise NotFound("import_id: no import has this id", field="import_id") from None
-
-
-def _inflated(packed: bytes) -> bytes:
-    """At most a megabyte of it: what callers send may be anything."""
-    return zlib.decompressobj().decompress(packed, 1 << 20)
 
 
 def _gone() -> NotFound:

@@ -22,11 +22,12 @@ class Watch:
         self,
         pings: tuple[Callable[[], Awaitable[None]], ...],
         prepare: Callable[[], Awaitable[None]],
+        is_behind: Callable[[], bool],
         report: Callable[[bool], Awaitable[None]],
         seconds: float,
     ) -> None:
-        """`prepare` runs before health turns good, at the start and after each outage."""
-        self._pings, self._prepare, self._report = pings, prepare, report
+        """`prepare` runs before health turns good, at the start and after each outage, and where `is_behind`."""
+        self._pings, self._prepare, self._is_behind, self._report = pings, prepare, is_behind, report
         self._seconds = seconds
         self.healthy = False
 
@@ -48,7 +49,7 @@ class Watch:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await asyncio.gather(*(ping() for ping in self._pings))
-            if not self.healthy:
+            if not self.healthy or self._is_behind():
                 await self._prepare()
         except DependencyUnavailable as error:
             return error.message

@@ -12,7 +12,6 @@ from services.errors import FeatureOutOfRange, InvalidField
 from services.features.catalogs import Info
 from services.features.decoders import stored_directions
 from services.features.feature import Feature
-from services.features.payload import CONTEXT, LABEL
 from services.features.points import PointMaker
 from services.features.requests import Upsert, UpsertCall
 from services.features.revisions import Revision, Revisions
@@ -51,7 +50,6 @@ class Writer:
         sae = info.catalog.sae
         now = datetime.now(UTC)
         features = [replace(upsert.feature, sae=sae, updated=now) for upsert in call.upserts]
-        current = await self._points.is_current(info)
         given = call.vectors if call.encoder == info.catalog.encoder else {}
         indices = [feature.index for feature in features]
         applied: dict[int, int] = {}
@@ -60,13 +58,8 @@ class Writer:
         while pending := await self._newer(sae, indices, applied, first=counts is None):
             some = [with_revision(f, pending[f.index]) for f in features if f.index in pending]
             there = await self._store.get(collection, [f.id for f in some], ("etag", "updated"))
-            points = await self._points.make(
-                some,
-                there,
-                decoders=_directions(call.upserts),
-                given=given,
-                vectors=(LABEL, CONTEXT) if current else (),
-            )
+            decoders = _directions(call.upserts)
+            points = await self._points.make(some, there, decoders=decoders, given=given)
             await self._store.upsert(collection, points)
             applied |= {f.index: f.revision for f in some}
             counts = counts or (len(points) - len(there), len(there))

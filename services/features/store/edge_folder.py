@@ -63,7 +63,8 @@ class EdgeFolder:
         self._collections = path / "collections"
         try:
             self._collections.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(path / "lock", timeout=0)
+            # Not of one thread: the one that closes the folder is seldom the one that opened it.
+            self._lock = FileLock(path / "lock", timeout=0, thread_local=False)
             self._lock.acquire()
         except Timeout:
             raise StoreUnusable(
