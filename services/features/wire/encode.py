@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from google.protobuf import timestamp_pb2
 
@@ -12,8 +13,10 @@ from hearth.v1 import steering_pb2
 from services.errors import InvalidField
 from services.features.feature import Catalog, Example, Feature, Hit, Neighbor, TokenWeight
 from services.features.requests import Absent, Begun, Upserted
-from services.features.revisions import Revision
 from services.features.wire import decode_feature
+
+if TYPE_CHECKING:  # else clients that write features would load SQLAlchemy
+    from services.features.revisions import Revision
 
 MAX_BYTES = 4 << 20
 """Of an answer: more would not reach a client that keeps to gRPC's own limit."""
