@@ -82,13 +82,6 @@ class Revisions:
         """
         return await self._database.write(partial(_append, change=change))
 
-    async def repeated(self, change: Change) -> Revision | None:
-        """The revision that the same request (owner and request_id) made before; None if it made none.
-
-        Raises AlreadyExists where that request asked for something else.
-        """
-        return await self._database.read(partial(_made_before, change=change))
-
     async def latest(self, sae: str, indices: Sequence[int]) -> dict[int, Revision]:
         """The latest revision by feature index, for those of the features that people have changed."""
         found: dict[int, Revision] = {}
