@@ -11,7 +11,7 @@ from services.errors import FeatureOutOfRange, NotFound
 from services.features.catalogs import Catalogs, Live
 from services.features.feature import Feature, FeatureFilter, feature_id
 from services.features.page_tokens import page_token, position_of
-from services.features.payload import BASIC_FIELDS, INDEX, feature_of, point_filter
+from services.features.payload import BASIC_FIELDS, DECODER, INDEX, feature_of, point_filter
 from services.features.requests import Absent, ListCall, Names
 from services.features.store.base import FoundPoint, VectorStore
 from services.steering.conditions import FeatureKey
@@ -62,7 +62,10 @@ class Reader:
             found: dict[str, Located] = {}
             collections = [(live, sorted(ids)) for live, ids in wanted.items()]
             answers = await asyncio.gather(
-                *(self._store.get(live.collection, ids, fields, vectors) for live, ids in collections)
+                *(
+                    self._store.get(live.collection, ids, fields, _had(live, vectors))
+                    for live, ids in collections
+                )
             )
             for (live, _), points in zip(collections, answers, strict=True):
                 found.update((key, Located(live, point)) for key, point in points.items() if point.payload)
@@ -134,6 +137,11 @@ class Reader:
 def has_layer(live: Live, which: FeatureFilter) -> bool:
     """Whether an SAE is of one of the layers that a filter names."""
     return not which.layers or live.info.catalog.layer in which.layers
+
+
+def _had(live: Live, vectors: Sequence[str]) -> list[str]:
+    """Those of the named vectors that a collection has: not every import brings decoder directions."""
+    return [name for name in vectors if name != DECODER or live.info.d_model]
 
 
 def _fitting(features: list[Feature]) -> list[Feature]:
