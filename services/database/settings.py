@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import URL
 
 
 class UnusableDatabase(Exception):
     """The database can never serve as it is: its address is wrong, or it is not one of Hearth's, or of a newer one."""
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of a file, whatever signs its name has."""
+    return URL.create("sqlite", database=str(file)).render_as_string()
 
 
 @dataclass(frozen=True, slots=True)

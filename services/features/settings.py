@@ -8,6 +8,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.database.settings import sqlite_url
+
 
 def default_data_dir() -> Path:
     """`$XDG_DATA_HOME/hearth/features` or `~/.local/share/hearth/features`.
@@ -51,4 +53,4 @@ class FeaturesSettings(BaseSettings):
     @property
     def sql(self) -> str:
         """The database's URL."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'features.db'}"
+        return self.database_url or sqlite_url(self.data_dir / "features.db")

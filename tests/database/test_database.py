@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
 from services.database.database import Database
-from services.database.settings import DatabaseSettings, UnusableDatabase
+from services.database.settings import DatabaseSettings, UnusableDatabase, sqlite_url
 from services.features.database.tables import EmbeddingRow, RevisionRow
 
 LONG = 20.0
@@ -190,11 +190,13 @@ async def test_moments_are_kept_to_the_microsecond_in_utc(database: Database) ->
 
 
 async def test_sqlite_writes_each_commit_through_to_the_disk(tmp_path: Path) -> None:
-    database = Database(DatabaseSettings(f"sqlite:///{tmp_path / 'new folder' / 'a?b%20c.db'}"))
+    file = tmp_path / "new folder" / "a?b%20c#d.db"
+    database = Database(DatabaseSettings(sqlite_url(file)))
     pragmas = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
     for name, value in pragmas.items():
         found = await database.read(lambda session, name=name: session.scalar(text(f"PRAGMA {name}")))
         assert (name, found) == (name, value)
+    assert file.exists()
     await database.close()
 
 
