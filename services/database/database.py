@@ -30,7 +30,7 @@ Work = Callable[[Session], _T]
 _ATTEMPTS = 12
 """How often a transaction is tried that others keep undoing; in every round one of them succeeds."""
 _PAUSE = 0.005
-"""Seconds; the longest pause before the second attempt, and so much more before each later one."""
+"""Seconds; before attempt n there is a pause of up to n times this."""
 _WHAT = "the database"
 
 
@@ -102,7 +102,8 @@ class Database:
     def _repeated(self, engine: Engine, work: Work[_T], *, commits: bool) -> _T:
         for attempt in range(1, _ATTEMPTS + 1):
             committing = False
-            time.sleep(random.uniform(0, _PAUSE * (attempt - 1)))
+            if attempt > 1:
+                time.sleep(random.uniform(0, _PAUSE * attempt))
             try:
                 with Session(engine, expire_on_commit=False) as session:
                     answer = work(session)

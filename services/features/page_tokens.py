@@ -25,7 +25,7 @@ def position_of(token: str, listing: object, first: _Position) -> _Position:
         return first
     try:
         digest, position = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
-    except (UnicodeEncodeError, binascii.Error, ValueError, TypeError):
+    except (UnicodeEncodeError, binascii.Error, ValueError, TypeError, RecursionError):
         digest, position = "", None
     if digest != _digest(listing) or type(position) is not type(first):
         raise InvalidField(

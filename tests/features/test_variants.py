@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
 import uuid
 
@@ -228,7 +229,12 @@ async def test_writes_between_pages_move_nothing_to_another_page(variants: Varia
     assert [v.content.name for v in (*first, *second)] == ["v5", "v4", "v3", "v1"]
 
 
-@pytest.mark.parametrize("token", ["zzz", "-1", "9" * 30, "é", "bnVsbA==", "WzFd"])
+NESTED = base64.b64encode(b"[" * 100_000).decode()
+
+
+@pytest.mark.parametrize(
+    "token", ["zzz", "-1", "9" * 30, "é", "bnVsbA==", "WzFd", NESTED], ids=lambda t: t[:8]
+)
 async def test_a_token_that_no_answer_gave_is_refused(variants: Variants, token: str) -> None:
     with pytest.raises(InvalidField) as refused:
         await variants.page("ann", 2, token)
