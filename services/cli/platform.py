@@ -1,4 +1,4 @@
-"""The platform as `hearth up` runs it: today the inference service, later every other process too."""
+"""The platform as `hearth up` runs it: inference and features today, later every other process too."""
 
 from __future__ import annotations
 
@@ -6,83 +6,152 @@ import asyncio
 import shutil
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
+from services.cli.clients.features import FeatureClient
 from services.cli.clients.health import is_serving
 from services.cli.clients.inference import InferenceClient
 from services.cli.failures import fail
+from services.cli.importing.first import import_all
 from services.cli.ports import free_port, port_problem, reachable
-from services.cli.render.console import console
+from services.cli.render.console import console, error_console
 from services.cli.render.logs import LogLines
-from services.cli.render.welcome import welcome
+from services.cli.render.welcome import Served, welcome
 from services.cli.serving import environment_of
 from services.cli.showcase import showpieces
 from services.cli.supervisor import Child, ChildDied, Supervisor
+from services.encoder.minilm import ensure_minilm
+from services.features.settings import FeaturesSettings
 from services.fetched.errors import SetupError
 from services.inference.embedded import EMBEDDED_MODEL_ID, ensure_embedded_model
 from services.inference.settings import MODELS_DIR, InferenceSettings
+from services.rpc.channel import RpcFailure
 
 GRACE_SECONDS = 5.0
 """How much longer than its own drain a process may take to end."""
 
 
-def start(settings: InferenceSettings) -> None:
-    """Makes the model ready, starts all processes and runs them until Ctrl-C."""
+def start(inference: InferenceSettings, features: FeaturesSettings) -> None:
+    """Makes model and encoder ready, starts all processes and runs them until Ctrl-C."""
     began = time.monotonic()
-    _require_port(settings.host, settings.port)
-    settings = settings.model_copy(update={"port": settings.port or free_port(settings.host)})
-    address = f"{reachable(settings.host)}:{settings.port}"
-    _prepare_model(settings.model)
-    out = console()
-    inference = Child(
-        "inference",
-        (sys.executable, "-m", "services.inference"),
-        address,
-        environment_of(settings),
-    )
-    logs = LogLines(out, [inference.name])
-    status = out.status("Loading the model and its SAEs; a few seconds")
-
-    async def ready() -> None:
-        async with InferenceClient(address) as client:
-            models = await client.models()
-        status.stop()
-        pieces, seconds = showpieces(_sae_folders(settings)), time.monotonic() - began
-        out.print(
-            welcome(models, address, pieces, command=command_as_typed(), seconds=seconds), soft_wrap=True
-        )
-
-    supervisor = Supervisor([inference], is_serving, logs.show, ready, settings.drain_seconds + GRACE_SECONDS)
+    _require_port(inference.host, inference.port, "--port")
+    _require_port(features.host, features.port, "--features-port")
+    inference = inference.model_copy(update={"port": inference.port or free_port(inference.host)})
+    features = features.model_copy(update={"port": features.port or free_port(features.host)})
+    _prepare(inference, features)
+    platform = _Platform(inference, features, console(), began)
     try:
-        with status:
-            asyncio.run(supervisor.run())
+        asyncio.run(platform.run())
     except ChildDied as death:
         fail(f"{death}.", "Its last lines above say why. Everything else was stopped.")
-    out.print("Stopped.", style="dim")
+    platform.out.print("Stopped.", style="dim")
 
 
-def _require_port(host: str, port: int) -> None:
+@dataclass(frozen=True, slots=True)
+class _Platform:
+    inference: InferenceSettings
+    features: FeaturesSettings
+    out: Console
+    began: float
+
+    @property
+    def inference_address(self) -> str:
+        return f"{reachable(self.inference.host)}:{self.inference.port}"
+
+    @property
+    def features_address(self) -> str:
+        return f"{reachable(self.features.host)}:{self.features.port}"
+
+    async def run(self) -> None:
+        """Returns when it was stopped."""
+        children = [
+            Child(
+                "inference",
+                (sys.executable, "-m", "services.inference"),
+                self.inference_address,
+                environment_of(self.inference),
+            ),
+            Child(
+                "features",
+                (sys.executable, "-m", "services.features"),
+                self.features_address,
+                environment_of(self.features, {"host", "port"}),
+            ),
+        ]
+        logs = LogLines(self.out, [child.name for child in children])
+        drain = max(self.inference.drain_seconds, self.features.drain_seconds) + GRACE_SECONDS
+        loading = "Loading the model, its SAEs and the sentence encoder; some seconds"
+        with self.out.status(loading) as status:
+
+            async def ready() -> None:
+                status.stop()
+                await self.greet()
+
+            await Supervisor(children, is_serving, logs.show, ready, drain).run()
+
+    async def greet(self) -> None:
+        """Imports features that are not in the catalogue yet, and says what to try."""
+        folders = _sae_folders(self.inference)
+        async with InferenceClient(self.inference_address) as client:
+            models = await client.models()
+        served = {sae.id: sae.weights_digest for model in models for sae in model.saes}
+        notes = await import_all(folders, served, self.features_address, self.out)
+        searchable = await _searchable(self.features_address, served)
+        text = welcome(
+            Served(models, self.inference_address, self.features_address, searchable, notes),
+            showpieces(folders),
+            command=command_as_typed(),
+            seconds=time.monotonic() - self.began,
+        )
+        self.out.print(text, soft_wrap=True)
+
+
+async def _searchable(address: str, served: dict[str, str]) -> int:
+    """The number of features that can be searched, of SAEs that are served with these weights."""
+    async with FeatureClient(address) as client:
+        try:
+            catalogs = await client.catalogs()
+        except RpcFailure:
+            return 0
+    return sum(each.feature_count for each in catalogs if served.get(each.sae) == each.weights_digest)
+
+
+def _require_port(host: str, port: int, option: str) -> None:
     problem = port_problem(host, port)
     if not problem:
         return
     address = f"{reachable(host)}:{port}"
+    choice = f"{option} (make up {option.removeprefix('--').replace('-', '_').upper()}=...)"
     if asyncio.run(is_serving(address, 0.5)):
         fail(
             f"Hearth runs already on port {port}.",
-            f"Use it (`hearth models --address {address}`), or start another one with --port (make up PORT=...).",
+            f"Use it (`hearth models --address {address}`), or start another one with {choice}.",
         )
-    fail(problem, "Choose another one with --port (make up PORT=...).")
+    fail(problem, f"Choose another one with {choice}.")
 
 
-def _prepare_model(model: str) -> None:
-    if model != EMBEDDED_MODEL_ID:
-        return
+def _prepare(inference: InferenceSettings, features: FeaturesSettings) -> None:
     try:
-        ensure_embedded_model(progress=True)
+        if inference.model == EMBEDDED_MODEL_ID:
+            ensure_embedded_model(progress=True)
+        if features.encoder is None:
+            _prepare_encoder()
     except SetupError as error:
         fail(error.message)
     except KeyboardInterrupt:
-        fail("Stopped while the model was made ready.", "Nothing is lost: run the same command again.")
+        fail("Stopped while the models were made ready.", "Nothing is lost: run the same command again.")
+
+
+def _prepare_encoder() -> None:
+    """Without the encoder only searches by meaning are missing: steering works."""
+    try:
+        ensure_minilm(progress=True)
+    except SetupError as error:
+        error_console().print("[yellow]warning:[/yellow] there will be no search by meaning:", end=" ")
+        error_console().print(error.message, markup=False)
 
 
 def _sae_folders(settings: InferenceSettings) -> list[Path]:

@@ -1,33 +1,54 @@
-"""Settings of the inference process, from options and from the environment."""
+"""Settings of the processes that are started, from options and from the environment."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
 from services.cli.failures import fail
+from services.features.settings import FeaturesSettings
 from services.inference.settings import InferenceSettings
 
-PREFIX = "HEARTH_INFERENCE_"
+S = TypeVar("S", bound=BaseSettings)
 
 
-def settings_of(**given: Any) -> InferenceSettings:
-    """The settings: what is given counts, then HEARTH_INFERENCE_* variables, then the defaults. None is not given."""
+def inference_settings(**given: Any) -> InferenceSettings:
+    """The inference service's; see `_settings_of`."""
+    return _settings_of(InferenceSettings, "--", given)
+
+
+def features_settings(**given: Any) -> FeaturesSettings:
+    """The features process's; see `_settings_of`."""
+    return _settings_of(FeaturesSettings, "--features-", given)
+
+
+def _settings_of(kind: type[S], options: str, given: dict[str, Any]) -> S:
+    """The settings: what is given counts, then the process's variables, then the defaults. None is not given.
+
+    `options` is what options begin with that set them, for errors.
+    """
     try:
-        return InferenceSettings(**{name: value for name, value in given.items() if value is not None})
+        return kind(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        where = f"--{name.replace('_', '-')}" if given.get(name) is not None else f"{PREFIX}{name.upper()}"
+        by_option = given.get(name) is not None
+        where = f"{options}{name.replace('_', '-')}" if by_option else variable(kind, name)
         fail(f"{where}: {first['msg']}, not {first['input']!r}.")
 
 
-def environment_of(settings: InferenceSettings) -> dict[str, str]:
-    """The variables that give a child process these settings."""
-    values = settings.model_dump(mode="json", exclude_none=True)
+def variable(kind: type[BaseSettings], name: str) -> str:
+    """The environment variable of a setting."""
+    return f"{kind.model_config['env_prefix']}{name.upper()}"
+
+
+def environment_of(settings: BaseSettings, names: set[str] | None = None) -> dict[str, str]:
+    """The variables that give a child process these settings, or those of `names`. Secrets it has from this process."""
+    values = settings.model_dump(mode="json", exclude_none=True, include=names)
     return {
-        f"{PREFIX}{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+        variable(type(settings), name): value if isinstance(value, str) else json.dumps(value)
         for name, value in values.items()
     }

@@ -50,7 +50,7 @@ class Supervisor:
     show: Callable[[str, str], None]
     """Takes each log line: the child's name, the line."""
     ready: Callable[[], Awaitable[None]]
-    """Called once all of them serve."""
+    """Called once all of them serve; cancelled where it is not done when they are stopped."""
     drain_seconds: float
     """How long a child may take to end after SIGTERM, before SIGKILL."""
 
@@ -79,6 +79,7 @@ class Supervisor:
 
     async def _until_stopped(self, running: Sequence[_Running], stop: asyncio.Event) -> None:
         stopped = asyncio.create_task(stop.wait())
+        telling: asyncio.Task[None] | None = None
         deaths = [asyncio.create_task(each.process.wait()) for each in running]
         serving = asyncio.create_task(self._until_serving())
         started = False
@@ -94,11 +95,18 @@ class Supervisor:
                 if serving in done:
                     serving.result()
                     started = True
-                    await self.ready()
+                    telling = asyncio.create_task(self._tell())  # meanwhile a child may die, or a signal come
+                    pending.add(telling)
+                if telling is not None and telling in done:
+                    telling.result()
         finally:
-            for task in (stopped, serving, *deaths):
+            tasks = [stopped, serving, *deaths, *([telling] if telling else [])]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(stopped, serving, *deaths, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _tell(self) -> None:
+        await self.ready()
 
     async def _until_serving(self) -> None:
         for child in self.children:

@@ -22,6 +22,8 @@ def address(service: FakeInference) -> Iterator[str]:
         yield where
 
 
+NOBODY = "localhost:1"
+"""Where nothing listens."""
 Run = Callable[..., "Done"]
 
 
@@ -37,7 +39,13 @@ def run(address: str) -> Run:
     """Runs `hearth` in this process, its output no terminal and 80 columns wide unless said otherwise."""
 
     def run_it(*arguments: str, stdin: str = "", **environment: str) -> Done:
-        environment = {"COLUMNS": "80", "HEARTH_ADDRESS": address, "TERM": "xterm-256color", **environment}
+        environment = {
+            "COLUMNS": "80",
+            "HEARTH_ADDRESS": address,
+            "HEARTH_FEATURES_ADDRESS": NOBODY,
+            "TERM": "xterm-256color",
+            **environment,
+        }
         result = CliRunner().invoke(app, arguments, input=stdin, env=environment, prog_name="hearth")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.app import app
+from services.cli.app import app, features
 from tests.cli.conftest import Run
 from tests.cli.fake_server import FakeInference
 
@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 HEARTH = [sys.executable, "-m", "services.cli"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'protos/gen'}", "COLUMNS": "80"}
 COMMANDS = [command.name or "" for command in app.registered_commands]
+FEATURES = [command.name or "" for command in features.registered_commands]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -32,12 +33,29 @@ def test_every_command_has_an_example_in_its_help(run: Run, command: str) -> Non
 
 def test_help_lists_every_command(run: Run) -> None:
     out = run("--help").out
-    assert all(f"│ {command} " in out for command in COMMANDS)
+    assert all(f"│ {command} " in out for command in [*COMMANDS, "features"])
+    out = run("features", "--help").out
+    assert all(f"│ {command} " in out for command in FEATURES)
 
 
-@pytest.mark.parametrize("module", ["services.cli.app", "services.cli.turns", "services.cli.clients.inference"])
+@pytest.mark.parametrize("command", FEATURES)
+def test_every_command_about_features_has_an_example_in_its_help(run: Run, command: str) -> None:
+    done = run("features", command, "--help")
+    assert done.code == 0
+    assert f"hearth features {command}" in done.out.split("Usage:")[1].split("\n", 1)[1]
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["services.cli.app", "services.cli.turns", "services.cli.naming", "services.cli.importing.first"],
+)
 def test_clients_commands_do_not_load_torch_and_help_not_even_grpc(module: str) -> None:
-    heavy = ["torch", "transformers", *(["grpc", "pydantic"] if module == "services.cli.app" else [])]
+    heavy = [
+        "torch",
+        "transformers",
+        "sqlalchemy",
+        *(["grpc", "pydantic"] if module == "services.cli.app" else []),
+    ]
     code = f"import sys, {module}; print(*(name for name in {heavy!r} if name in sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True

@@ -21,7 +21,7 @@ from services.cli.answers import ModelInfo, SaeInfo
 from services.cli.platform import command_as_typed
 from services.cli.ports import free_port, port_problem
 from services.cli.render.logs import LogLines
-from services.cli.render.welcome import welcome
+from services.cli.render.welcome import Served, welcome
 from services.cli.showcase import Showpiece, showpieces
 from services.inference.sae.base import Architecture, Sae, SaeWeights
 from services.inference.sae.doctor import Check, Status
@@ -34,6 +34,7 @@ from tests.cli.test_command import ENVIRONMENT, HEARTH
 ONE_THREAD = {**ENVIRONMENT, "HEARTH_INFERENCE_THREADS": "1"}
 """Quick enough for so little, also beside other tests."""
 FEATURES, WIDTH, LAYER, NORM = 32, 576, 15, 172.0
+USUAL = "127.0.0.1:50051"
 
 
 def random_sae(folder: Path) -> Path:
@@ -203,8 +204,10 @@ def test_a_foreign_steering_file_costs_the_examples_only(tmp_path: Path) -> None
 
 def test_the_welcome_speaks_of_the_usual_port_only_where_it_is_another() -> None:
     console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(welcome([], "127.0.0.1:50051", [Showpiece("ocean", 3, 0.4, "Hi")]))
-    assert "HEARTH_ADDRESS" not in console.export_text()
+    console.print(welcome(Served([], USUAL, "127.0.0.1:50052", 0), [Showpiece("ocean", 3, 0.4, "Hi")]))
+    text = console.export_text()
+    assert "HEARTH_ADDRESS" not in text
+    assert "HEARTH_FEATURES_ADDRESS" not in text
 
 
 def test_a_command_to_try_is_one_line_however_narrow_the_terminal() -> None:
@@ -213,8 +216,12 @@ def test_a_command_to_try_is_one_line_however_narrow_the_terminal() -> None:
     piece = Showpiece("ocean", 3, 0.4, "Tell me a story.")
     sae = SaeInfo("sae", "model.layers.1", 1, 32, "relu", "float32", 1.0, 0.6, True, "")
     model = ModelInfo("tiny", 64, 256, 8, 2, "float32", True, "", (sae,))
-    console.print(welcome([model], "127.0.0.1:50051", [piece], command=command), soft_wrap=True)
-    assert f'{command} chat --nudge 3=0.4 "Tell me a story."' in console.export_text().splitlines()
+    served = Served([model], USUAL, "127.0.0.1:6000", 32)
+    console.print(welcome(served, [piece], command=command), soft_wrap=True)
+    lines = console.export_text().splitlines()
+    assert f'{command} chat --nudge 3=0.4 "Tell me a story."' in lines
+    assert f'{command} features search "ocean"' in lines
+    assert "export HEARTH_FEATURES_ADDRESS=127.0.0.1:6000" in lines
 
 
 def test_log_lines_are_for_people_on_a_terminal_and_unchanged_elsewhere() -> None:

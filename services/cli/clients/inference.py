@@ -41,6 +41,12 @@ class InferenceClient(Client):
             if not page:
                 return found
 
+    async def sae(self) -> answers.SaeInfo | None:
+        """The SAE that features without one are of; None where it is not clear which."""
+        models = [each for each in await self.models() if self._model in ("", each.id)]
+        saes = [sae for each in models[:1] for sae in each.saes if self._sae in ("", sae.id)]
+        return saes[0] if len(saes) == 1 else None
+
     async def tokenize(self, prompt: Prompt, *, open_turn: bool = False) -> answers.Tokens:
         """The tokens of a prompt; with `open_turn`, a chat ends where the assistant begins."""
         request = pb.TokenizeRequest(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli.feature_options import DEFAULT_FEATURES_ADDRESS, BesideAddress
 from services.cli.options import (
     DEFAULT_ADDRESS,
     AddressOption,
@@ -43,6 +44,7 @@ def attribute(
     system: SystemOption = "",
     as_json: JsonOption = False,
     address: AddressOption = DEFAULT_ADDRESS,
+    features_address: BesideAddress = DEFAULT_FEATURES_ADDRESS,
     model: ModelOption = "",
     sae: SaeOption = "",
 ) -> None:
@@ -56,7 +58,8 @@ def attribute(
       hearth attribute "The capital of France is" --token " Paris" --versus " London"
     """
     from services.cli.calling import ask
-    from services.cli.render.console import console, number, print_json, visible
+    from services.cli.naming import labelled
+    from services.cli.render.console import console, number, plain, print_json, visible
     from services.cli.render.tables import attribution_table
 
     prompt = prompt_of(text, chat, system)
@@ -67,9 +70,19 @@ def attribute(
         answer = await client.attribute(prompt, target=target, baseline=baseline, top_k=top_k)
         return answer, await client.tokenize(prompt, open_turn=True)
 
-    answer, tokens = ask(explain, address, model=model, sae=sae)
+    (answer, tokens), labels = ask(
+        lambda client: labelled(
+            explain(client),
+            lambda explained: (each.feature for each in explained[0].features),
+            client,
+            features_address,
+        ),
+        address,
+        model=model,
+        sae=sae,
+    )
     if as_json:
-        print_json(answer)
+        print_json({**plain(answer), "labels": labels})
         return
     out = console()
     than = f" rather than {visible(versus)}" if versus is not None else ""
@@ -77,7 +90,7 @@ def attribute(
     out.print(
         f"Why {visible(answer.target.text)}{than} after token {answer.position}?", style="bold", markup=False
     )
-    out.print(attribution_table(answer, tokens.tokens))
+    out.print(attribution_table(answer, tokens.tokens, labels))
     out.print(
         f"  {what[0].upper()}{what[1:]} {number(answer.logit)}. All features together {answer.feature_effect:+.2f}, "
         f"the SAE's error {answer.error_effect:+.2f}, its bias {answer.bias_effect:+.2f}.",

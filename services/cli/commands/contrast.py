@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from services.cli.feature_options import DEFAULT_FEATURES_ADDRESS, BesideAddress
 from services.cli.options import (
     DEFAULT_ADDRESS,
     AddressOption,
@@ -59,6 +60,7 @@ def contrast(
     chat: ChatOption = False,
     as_json: JsonOption = False,
     address: AddressOption = DEFAULT_ADDRESS,
+    features_address: BesideAddress = DEFAULT_FEATURES_ADDRESS,
     model: ModelOption = "",
     sae: SaeOption = "",
 ) -> None:
@@ -72,31 +74,37 @@ def contrast(
       hearth contrast --positive-file sea.txt --negative-file other.txt
     """
     from services.cli.calling import ask
-    from services.cli.render.console import console, print_json
+    from services.cli.naming import labelled
+    from services.cli.render.console import console, plain, print_json
     from services.cli.render.tables import contrast_table
 
     sides = {
         "--positive": _prompts("--positive", positive, positive_file),
         "--negative": _prompts("--negative", negative, negative_file),
     }
-    found = ask(
-        lambda client: client.contrast(
-            [prompt_of(text, chat) for text in sides["--positive"]],
-            [prompt_of(text, chat) for text in sides["--negative"]],
-            pooling=pooling.value,
-            role="user" if chat else None,
-            top_k=top_k,
+    found, labels = ask(
+        lambda client: labelled(
+            client.contrast(
+                [prompt_of(text, chat) for text in sides["--positive"]],
+                [prompt_of(text, chat) for text in sides["--negative"]],
+                pooling=pooling.value,
+                role="user" if chat else None,
+                top_k=top_k,
+            ),
+            lambda found: (each.feature for each in (*found.positive, *found.negative)),
+            client,
+            features_address,
         ),
         address,
         model=model,
         sae=sae,
     )
     if as_json:
-        print_json(found)
+        print_json({**plain(found), "labels": labels})
         return
     out = console()
-    out.print(contrast_table("More in the positive prompts", found.positive))
-    out.print(contrast_table("More in the negative prompts", found.negative))
+    out.print(contrast_table("More in the positive prompts", found.positive, labels))
+    out.print(contrast_table("More in the negative prompts", found.negative, labels))
     out.print(
         f"  {found.tested_features} features fire in either set; means are raw activations.", style="dim"
     )

@@ -44,8 +44,8 @@ def doctor(
       hearth doctor --model google/gemma-2-2b --sae ./gemma-scope/layer_12
     """
     from services.cli.examination import examine
-    from services.cli.serving import settings_of
+    from services.cli.serving import inference_settings
 
     saes = [str(path) for path in sae] if sae else None
-    if not examine(settings_of(model=model, saes=saes, device=device), as_json=as_json):
+    if not examine(inference_settings(model=model, saes=saes, device=device), as_json=as_json):
         raise typer.Exit(1)

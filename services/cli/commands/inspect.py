@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from services.cli.feature_options import DEFAULT_FEATURES_ADDRESS, BesideAddress
 from services.cli.options import (
     DEFAULT_ADDRESS,
     AddressOption,
@@ -44,6 +45,7 @@ def inspect(
     scale: ScaleOption = None,
     as_json: JsonOption = False,
     address: AddressOption = DEFAULT_ADDRESS,
+    features_address: BesideAddress = DEFAULT_FEATURES_ADDRESS,
     model: ModelOption = "",
     sae: SaeOption = "",
 ) -> None:
@@ -57,6 +59,8 @@ def inspect(
       hearth inspect --feature 1234 "The ship sailed at dawn."
     """
     from services.cli.calling import ask
+    from services.cli.naming import labelled
+    from services.cli.render.activations import summarise
     from services.cli.render.console import console, print_json
     from services.cli.render.inspection import show_features, show_tokens
     from services.cli.syntax import build_steering
@@ -64,15 +68,20 @@ def inspect(
     features = tuple(dict.fromkeys(feature or ()))
     steering = build_steering(nudge=nudge, pin=pin, scale=scale, sae=sae)
     prompt = prompt_of(text, chat, system)
-    tokens = ask(
-        lambda client: client.inspect(prompt, features=features, steering=steering),
+    tokens, labels = ask(
+        lambda client: labelled(
+            client.inspect(prompt, features=features, steering=steering),
+            lambda tokens: features or (each.feature for each in summarise(tokens)[:top_k]),
+            client,
+            features_address,
+        ),
         address,
         model=model,
         sae=sae,
     )
     if as_json:
-        print_json({"tokens": tokens})
+        print_json({"tokens": tokens, "labels": labels})
     elif features:
-        show_features(console(), tokens, features)
+        show_features(console(), tokens, features, labels)
     else:
-        show_tokens(console(), tokens, top_k)
+        show_tokens(console(), tokens, top_k, labels)

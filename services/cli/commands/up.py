@@ -19,6 +19,16 @@ def up(
             show_default=False,
         ),
     ] = None,
+    features_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="N",
+            help="Port of the features process; 0 takes a free one. 50052 unless given.",
+            show_default=False,
+        ),
+    ] = None,
     host: Annotated[
         str | None,
         typer.Option(
@@ -61,8 +71,10 @@ def up(
 ) -> None:
     """Start the platform in the foreground; Ctrl-C stops it.
 
-    The first start makes the embedded model ready (a download of 93 MB). More settings of the inference service are
-    environment variables HEARTH_INFERENCE_*, described in services/inference/settings.py; options count more.
+    The first start makes the embedded model and the sentence encoder ready (downloads of 93 and 84 MB) and imports
+    the features of the SAEs that have tables beside them. More settings are environment variables HEARTH_INFERENCE_*
+    and HEARTH_FEATURES_*, described in services/inference/settings.py and services/features/settings.py; options
+    count more.
 
       hearth up
 
@@ -71,10 +83,10 @@ def up(
       hearth up --model google/gemma-2-2b --sae ./gemma-scope/layer_12
     """
     from services.cli.platform import start
-    from services.cli.serving import settings_of
+    from services.cli.serving import features_settings, inference_settings
 
     start(
-        settings_of(
+        inference_settings(
             port=port,
             host=host,
             device=device,
@@ -82,5 +94,6 @@ def up(
             model=model,
             saes=[str(path.resolve()) for path in sae] if sae else None,
             allow_mismatch=allow_mismatch or None,
-        )
+        ),
+        features_settings(port=features_port, host=host),
     )

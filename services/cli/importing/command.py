@@ -76,9 +76,9 @@ def outcome(done: Imported) -> str:
 
 
 def require_served(source: FeatureSource, served: str) -> None:
-    """Raises ImportRefused where an SAE is served with other weights (their digest) than the tables are about."""
+    """Raises ImportRefused where the SAE is served with other weights (their digest; empty if it is not served)."""
     catalog = source.catalog
-    if served != catalog.weights_digest:
+    if served and served != catalog.weights_digest:
         raise ImportRefused(
             f"the inference service serves {catalog.sae} with other weights ({served[:12]}…) than the tables in "
             f"{source.folder} are about ({catalog.weights_digest[:12]}…)"

@@ -26,8 +26,10 @@ class MadeVectors:
 
 def make_vectors(source: FeatureSource, report: Callable[[int, int], None], threads: int = 1) -> MadeVectors:
     """Encodes all labels and contexts with the catalogue's own encoder and writes them into the SAE's folder.
-    Raises what a source raises, SetupError where the encoder cannot be had."""
-    features = [upsert.feature for upsert in source.upserts()]
+
+    Raises what a source raises, SetupError where the encoder cannot be had.
+    """
+    features = (upsert.feature for upsert in source.upserts())
     texts = {text for each in features for text in (label_text(each), context_text(each)) if text}
     encoder = minilm_loader(None, threads)()
     ordered = sorted(texts, key=len)  # those of one batch are about as long, so that little is padded

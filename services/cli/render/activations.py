@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from services.cli.answers import Activation, InspectedToken
 from services.cli.render.console import number, printable, visible
+from services.cli.render.labels import named
 
 LEVELS = ("black on #ffffb2", "black on #fecc5c", "black on #fd8d3c", "white on #f03b20", "white on #bd0026")
 """From pale yellow to dark red, a fifth of the largest activation each."""
@@ -99,8 +100,8 @@ def token_table(tokens: Sequence[InspectedToken], top_k: int, width: int) -> Tab
     return table
 
 
-def feature_table(summaries: Sequence[FeatureSummary], top_k: int) -> Table:
-    """The strongest features over the whole text."""
+def feature_table(summaries: Sequence[FeatureSummary], top_k: int, labels: Mapping[int, str]) -> Table:
+    """The strongest features over the whole text, with their labels where there are some."""
     table = Table(
         box=SIMPLE_HEAD, title="Strongest features", title_justify="left", title_style="bold", padding=(0, 1)
     )
@@ -109,6 +110,8 @@ def feature_table(summaries: Sequence[FeatureSummary], top_k: int) -> Table:
     table.add_column("Mean", justify="right")
     table.add_column("Tokens", justify="right")
     table.add_column("Largest at")
+    if labels:
+        table.add_column("Label")
     for each in summaries[:top_k]:
         table.add_row(
             str(each.feature),
@@ -116,6 +119,7 @@ def feature_table(summaries: Sequence[FeatureSummary], top_k: int) -> Table:
             number(each.mean),
             str(each.tokens),
             Text.assemble(visible(each.peak.token.text), (f"  #{each.peak.position}", "dim")),
+            *named(each.feature, labels),
         )
     return table
 

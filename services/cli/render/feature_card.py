@@ -15,8 +15,9 @@ from rich.text import Text
 from services.cli.answers import Revision
 from services.cli.render.activations import coloured, legend
 from services.cli.render.console import EMBER, number, printable, visible
-from services.cli.render.features import class_name, label_text, percent
+from services.cli.render.features import class_name, percent
 from services.cli.render.histogram import histogram_chart
+from services.cli.render.labels import label_text
 from services.features.feature import Catalog, Dose, Example, Feature, Neighbor, TokenWeight
 
 _MARGIN = (0, 2)

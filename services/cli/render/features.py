@@ -8,22 +8,16 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.render.console import EMBER, number, printable
-from services.features.feature import UNLABELLED, Catalog, Feature, FeatureClass, Hit
+from services.cli.render.console import EMBER, number
+from services.cli.render.labels import label_text
+from services.features.feature import Catalog, Feature, FeatureClass, Hit
 
 NOT_MEASURED = "–"
 
 
-def label_text(label: str) -> Text:
-    """A label; what no test has confirmed is dim."""
-    if label.startswith(UNLABELLED):
-        return Text(printable(label), style="dim", overflow="fold")
-    return Text(printable(label), overflow="fold")
-
-
 def percent(share: float) -> str:
     """A share at three digits."""
-    return f"{number(100 * share)}%"
+    return "<0.01%" if 0 < share < 1e-4 else f"{number(100 * share)}%"
 
 
 def measured(value: float | None) -> str:
@@ -38,12 +32,14 @@ def class_name(feature: Feature) -> str:
 
 
 def hit_table(hits: Sequence[Hit]) -> Table:
-    """Features that were found, with why."""
+    """Features that were found, with what the query had in common with label, texts and words of each."""
     several = len({hit.feature.sae for hit in hits}) > 1
     table = _table(several)
-    table.add_column("Found by", overflow="fold", min_width=14)
+    for name in ("label", "text", "words"):
+        table.add_column(f"By\n{name}", justify="right", style="dim")
     for hit in hits:
-        table.add_row(*_cells(hit.feature, several), why(hit))
+        why = (hit.label_similarity, hit.context_similarity, hit.lexical_score)
+        table.add_row(*_cells(hit.feature, several), *("" if each is None else number(each) for each in why))
     return table
 
 
@@ -67,27 +63,15 @@ def neighbor_table(hits: Sequence[Hit]) -> Table:
 def catalog_table(catalogs: Iterable[Catalog]) -> Table:
     """The SAEs whose features can be searched."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("SAE", style=EMBER, overflow="fold")
-    table.add_column("Model", overflow="fold")
+    table.add_column("SAE and its model", overflow="fold")
     table.add_column("Hook point", overflow="fold")
     table.add_column("Features", justify="right")
     table.add_column("Imported")
     for each in catalogs:
         when = each.imported.astimezone().strftime("%Y-%m-%d %H:%M") if each.imported else NOT_MEASURED
-        table.add_row(each.sae, each.model, each.hook_point, f"{each.feature_count:,}", when)
+        name = Text.assemble((each.sae, EMBER), (f"\n{each.model}", "dim"))
+        table.add_row(name, each.hook_point, f"{each.feature_count:,}", when)
     return table
-
-
-def why(hit: Hit) -> Text:
-    """What a query had in common with a feature: `label 0.61, text 0.38, words`."""
-    found = []
-    if hit.label_similarity is not None:
-        found.append(f"label {hit.label_similarity:.2f}")
-    if hit.context_similarity is not None:
-        found.append(f"text {hit.context_similarity:.2f}")
-    if hit.lexical_score is not None:
-        found.append(f"words {number(hit.lexical_score)}")
-    return Text(", ".join(found), style="dim")
 
 
 def _table(several: bool) -> Table:

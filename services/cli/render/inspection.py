@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.padding import Padding
@@ -18,14 +18,20 @@ from services.cli.render.activations import (
     value_of,
 )
 from services.cli.render.console import EMBER, counted, number, visible
+from services.cli.render.labels import named
 
 _PEAKS = 5
 
 
-def show_features(console: Console, tokens: Sequence[InspectedToken], features: Sequence[int]) -> None:
+def show_features(
+    console: Console, tokens: Sequence[InspectedToken], features: Sequence[int], labels: Mapping[int, str]
+) -> None:
     """The text once for each feature, coloured, with a legend and the tokens at which it is strongest."""
     for feature in features:
-        console.print(Text(f"Feature {feature}", style=f"bold {EMBER}"))
+        title = Text(f"Feature {feature}", style=f"bold {EMBER}")
+        for label in named(feature, labels):
+            title.append("  ").append_text(label)
+        console.print(title)
         fired = sorted(
             (token for token in tokens if value_of(token, feature) > 0),
             key=lambda token: -value_of(token, feature),
@@ -44,14 +50,16 @@ def show_features(console: Console, tokens: Sequence[InspectedToken], features: 
         console.print(Padding(peaks, (0, 2)))
 
 
-def show_tokens(console: Console, tokens: Sequence[InspectedToken], top_k: int) -> None:
+def show_tokens(
+    console: Console, tokens: Sequence[InspectedToken], top_k: int, labels: Mapping[int, str]
+) -> None:
     """Every token with its strongest features, then the strongest over the whole text."""
     console.print(token_table(tokens, top_k, console.width))
     summaries = summarise(tokens)
     if not summaries:
         console.print("No feature fires in this text.", style="dim")
         return
-    console.print(feature_table(summaries, top_k))
+    console.print(feature_table(summaries, top_k, labels))
     console.print(
         f"  {len(summaries)} features fire in all. See one in the text with --feature {summaries[0].feature}.",
         style="dim",

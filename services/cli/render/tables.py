@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -20,6 +20,7 @@ from services.cli.answers import (
     Tokens,
 )
 from services.cli.render.console import EMBER, number, small_probability, visible
+from services.cli.render.labels import named
 
 _BAR = 16
 """Characters of the longest bar."""
@@ -59,12 +60,14 @@ def sae_table(model: ModelInfo) -> Table:
     return table
 
 
-def contrast_table(title: str, rows: Sequence[FeatureContrast]) -> Table:
+def contrast_table(title: str, rows: Sequence[FeatureContrast], labels: Mapping[int, str]) -> Table:
     """Features of one side."""
     table = _table(title)
     table.add_column("Feature", justify="right", style="bold")
     for name in ("Mean +", "Mean −", "AUROC", "Effect", "q"):
         table.add_column(name, justify="right")
+    if labels:
+        table.add_column("Label")
     for row in rows:
         table.add_row(
             str(row.feature),
@@ -73,6 +76,7 @@ def contrast_table(title: str, rows: Sequence[FeatureContrast]) -> Table:
             f"{row.auroc:.2f}",
             f"{row.effect_size:+.2f}",
             Text(small_probability(row.q_value), style="green" if row.q_value < 0.05 else "dim"),
+            *named(row.feature, labels),
         )
     return table
 
@@ -102,13 +106,15 @@ def logits_table(plain: Logits, steered: Logits | None) -> Table:
     return table
 
 
-def attribution_table(answer: Attribution, tokens: Sequence[Token]) -> Table:
+def attribution_table(answer: Attribution, tokens: Sequence[Token], labels: Mapping[int, str]) -> Table:
     """The features by their effect on the logit, and the places where the effect comes from."""
     table = _table("")
     table.add_column("Feature", justify="right", style="bold")
     table.add_column("Effect", justify="right")
     table.add_column("")
     table.add_column("Mostly at")
+    if labels:
+        table.add_column("Label")
     largest = max((abs(each.effect) for each in answer.features), default=1.0)
     for feature in answer.features:
         up = feature.effect > 0
@@ -118,6 +124,7 @@ def attribution_table(answer: Attribution, tokens: Sequence[Token]) -> Table:
             f"{feature.effect:+.2f}",
             Text(_bar(abs(feature.effect), largest, "█" if up else "▒"), style=style),
             _places(feature, tokens),
+            *named(feature.feature, labels),
         )
     return table
 

@@ -82,9 +82,6 @@ def search(
     elif hits:
         console().print(hit_table(hits))
         best = hits[0].feature.index
-        console().print(
-            f'  `hearth features show {best}` shows one, `hearth chat --nudge {best}=0.5 "..."` tries it.',
-            style="dim",
-        )
+        console().print(f"  See one: hearth features show {best}", style="dim")
     else:
         console().print("Nothing found. `hearth features catalogs` lists what can be searched.", style="dim")
