@@ -45,18 +45,19 @@ class EdgeStore:
     An upsert is in the write-ahead log when it returns: it survives the death of the process.
     """
 
-    def __init__(self, folder: EdgeFolder, readers: int | None = None) -> None:
+    def __init__(self, folder: EdgeFolder, threads: int) -> None:
         self._folder = folder
-        self._readers = ThreadPoolExecutor(readers or min(os.cpu_count() or 1, 8), "store-read")
+        self._readers = ThreadPoolExecutor(threads, "store-read")
         self._writers = ThreadPoolExecutor(WRITERS, "store-write")
 
     @classmethod
-    async def open(cls, path: Path, readers: int | None = None) -> EdgeStore:
+    async def open(cls, path: Path, threads: int | None = None) -> EdgeStore:
         """Opens the folder, or makes it. Raises StoreUnusable.
 
-        Searches use `readers` threads; None takes one for each core.
+        Reads, and building indices, use so many threads; None takes one for each core.
         """
-        return cls(await asyncio.to_thread(EdgeFolder, path), readers)
+        threads = threads or len(os.sched_getaffinity(0))
+        return cls(await asyncio.to_thread(EdgeFolder, path, threads), threads)
 
     async def ping(self) -> None:
         """Raises DependencyUnavailable if the disk is full."""

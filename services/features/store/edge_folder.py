@@ -53,12 +53,14 @@ class EdgeFolder:
     Safe in threads. A shard that was looked up may be closed by `delete`; qdrant_edge then raises on its next use.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int) -> None:
         """Opens the folder, makes it where it is missing, clears away what was left half-made.
 
-        Raises StoreUnusable if another process holds it or a file in it is broken.
+        Each collection searches segments and builds indices with so many threads. Raises StoreUnusable if another
+        process holds the folder, or a file in it is broken.
         """
         self.path = path
+        self._threads = threads
         self._changing = threading.Lock()
         self._collections = path / "collections"
         try:
@@ -103,7 +105,7 @@ class EdgeFolder:
                 return
             folder = self._collections / name
             (folder / "shard").mkdir(parents=True)
-            edge = EdgeShard.create(str(folder / "shard"), edge_words.config(schema))
+            edge = EdgeShard.create(str(folder / "shard"), edge_words.config(schema, self._threads))
             for payload_field, kind in edge_words.indexed_fields(schema).items():
                 edge.update(UpdateOperation.create_field_index(payload_field, kind))
             edge.flush()
@@ -154,7 +156,7 @@ class EdgeFolder:
                 continue
             try:
                 schema = _schema(folder / MARKER)
-                edge = EdgeShard.load(str(folder / "shard"))
+                edge = EdgeShard.load(str(folder / "shard"), edge_words.config(schema, self._threads))
             except Exception as error:  # qdrant_edge raises nothing more exact
                 raise StoreUnusable(
                     f"the collection in {folder} cannot be opened ({error}); "

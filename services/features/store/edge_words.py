@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qdrant_edge import Distance as EdgeDistance
 from qdrant_edge import (
+    AcornSearchParams,
     EdgeConfig,
     EdgeOptimizersConfig,
     EdgeSparseVectorParams,
@@ -18,15 +18,20 @@ from qdrant_edge import (
     HnswIndexConfig,
     MatchAny,
     MatchValue,
+    Memory,
     Modifier,
     PayloadSchemaType,
+    QuantizationSearchParams,
     Query,
     QueryRequest,
     RangeFloat,
     Record,
+    ScalarQuantizationConfig,
+    ScalarType,
     ScoredPoint,
     SearchParams,
 )
+from qdrant_edge import Distance as EdgeDistance
 from qdrant_edge import Point as EdgePoint
 from qdrant_edge import SparseVector as EdgeSparseVector
 
@@ -44,25 +49,35 @@ from services.features.store.clauses import Between, Clause, OneOf, excluded, re
 if TYPE_CHECKING:
     from qdrant_edge import NamedVector
 
-HNSW_FROM_KB = 25_000
-"""A collection whose vectors of one name take more gets an HNSW graph when it is optimized."""
-HNSW_LINKS = 16
+INDEXED_FROM_KB = 16_000
+"""A collection whose vectors of one name take more (10,667 of 384 dimensions) is not compared exactly any more: when it
+is optimized, it gets a graph (HNSW) of vectors in int8, and what that finds is compared again in full precision."""
+SCANNED_TO_KB = 10_000
+"""A filter that leaves less is searched exactly all the same."""
+LINKS = 16
 """Of each point in the graph."""
-HNSW_BUILD_WIDTH = 128
+BUILD_WIDTH = 100
 """Candidates that are kept in view while the graph is built."""
-HNSW_SEARCH_WIDTH = 128
+SEARCH_WIDTH = 200
 """Candidates that are kept in view while it is searched."""
+OVERSAMPLING = 1.5
+"""So many times the limit are compared again in full precision."""
+SPARSE_FILTER = 0.8
+"""A filter that leaves a smaller share makes holes in the graph, and the search looks beyond them (ACORN): without
+that, a filter that leaves a third lowers recall@10 to 0.94 and at times finds nothing at all."""
 
 Condition = FieldCondition | HasIdCondition | Filter
 
 
-def config(schema: CollectionSchema) -> EdgeConfig:
-    """A shard for such points: one segment, exact search while it is small, every write logged first."""
+def config(schema: CollectionSchema, threads: int) -> EdgeConfig:
+    """A shard for such points: one segment, every write logged first."""
     return EdgeConfig(
         vectors={name: EdgeVectorParams(width, EdgeDistance.Cosine) for name, width in schema.dense.items()},
         sparse_vectors={name: EdgeSparseVectorParams(modifier=Modifier.Idf) for name in schema.sparse},
-        hnsw_config=HnswIndexConfig(HNSW_LINKS, HNSW_BUILD_WIDTH, HNSW_FROM_KB),
-        optimizers=EdgeOptimizersConfig(indexing_threshold=HNSW_FROM_KB, default_segment_number=1),
+        hnsw_config=HnswIndexConfig(LINKS, BUILD_WIDTH, SCANNED_TO_KB, max_indexing_threads=threads),
+        quantization_config=ScalarQuantizationConfig(ScalarType.Int8, quantile=0.99, memory=Memory.Cached),
+        optimizers=EdgeOptimizersConfig(indexing_threshold=INDEXED_FROM_KB, default_segment_number=1),
+        max_search_threads=threads,
         wal_enabled=True,
     )
 
@@ -115,14 +130,19 @@ def _condition(clause: Clause) -> Condition:
 
 
 def query(value: VectorQuery) -> QueryRequest:
-    """A query."""
+    """A query. One among given points compares with every one of them."""
     return QueryRequest(
         limit=value.limit,
         query=Query.Nearest(vector(value.vector), using=value.using),
         filter=where(value.where),
         with_payload=payload_fields(value.fields),
         with_vector=False,
-        params=SearchParams(exact=value.exact, hnsw_ef=max(HNSW_SEARCH_WIDTH, value.limit)),
+        params=SearchParams(
+            exact=value.exact or value.where.ids is not None,
+            hnsw_ef=max(SEARCH_WIDTH, value.limit),
+            quantization=QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+            acorn=AcornSearchParams(enable=True, max_selectivity=SPARSE_FILTER),
+        ),
     )
 
 
