@@ -86,7 +86,7 @@ def features(
             run,
             StatisticsSettings(activations, reference_tokens),
             corpus,
-            tokens,
+            tokens=tokens,
             activating=ActivatingSettings(seed=seed),
             steerability=SteerabilitySettings(new_tokens=new_tokens, rows=rows),
             without=frozenset(Stage(name) for name in left_out),
