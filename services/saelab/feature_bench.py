@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from itertools import islice
@@ -64,6 +64,7 @@ class FeatureSettings:
     statistics: StatisticsSettings
     corpus: Path | None = None
     """Folder of the training corpus, where there is one: words are counted in it, and classes told by it."""
+    _: KW_ONLY
     corpus_tokens: int = 150_000
     """Tokens of the corpus that classes are told by, about: documents evenly from all of it."""
     tokens: int = 1_000_000
