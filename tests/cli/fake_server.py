@@ -13,7 +13,8 @@ from hearth.v1 import inference_service_pb2 as pb
 from hearth.v1 import inference_service_pb2_grpc as pb_grpc
 from hearth.v1 import prompt_pb2, steering_pb2
 from services.errors import HearthError
-from services.rpc.server import RunningServer, ServerSettings, serve
+from services.rpc.server import ServerSettings, serve
+from tests.cli.loops import loop_in_thread
 
 SERVICE = "hearth.v1.InferenceService"
 WORDS = {False: ["I ", "went ", "home."], True: ["We ", "sailed ", "the ", "sea.\nAhoy!"]}
@@ -32,6 +33,8 @@ class FakeInference(pb_grpc.InferenceServiceServicer):
     error: HearthError | None = None
     hang: bool = False
     """Whether generations stop after their first word and wait."""
+    weights_digest: str = "d" * 64
+    """Of the SAE's weights."""
     asked: list[Any] = field(default_factory=list)
     hanging: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -49,6 +52,7 @@ class FakeInference(pb_grpc.InferenceServiceServicer):
             layer=15,
             feature_count=4096,
             architecture="jumprelu",
+            weights_digest=self.weights_digest,
         )
         names = ["first/model", "second/model"]
         at = int(request.page_token or 0)
@@ -183,26 +187,16 @@ def report_of(steering: steering_pb2.Steering) -> pb.SteeringReport:
 @contextmanager
 def running(service: FakeInference, *, serving: bool = True) -> Iterator[str]:
     """The address of a server for `service`; it is gone afterwards."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-
-    async def start() -> RunningServer:
-        return await serve(
-            {SERVICE: lambda server: pb_grpc.add_InferenceServiceServicer_to_server(service, server)},
-            ServerSettings(drain_seconds=0),
-            serving=serving,
-            handle_signals=False,
+    with loop_in_thread() as wait:
+        server = wait(
+            serve(
+                {SERVICE: lambda server: pb_grpc.add_InferenceServiceServicer_to_server(service, server)},
+                ServerSettings(drain_seconds=0),
+                serving=serving,
+                handle_signals=False,
+            )
         )
-
-    async def stop(server: RunningServer) -> None:
-        await server.drain()
-
-    server = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-    try:
-        yield server.address
-    finally:
-        asyncio.run_coroutine_threadsafe(stop(server), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
+        try:
+            yield server.address
+        finally:
+            wait(server.drain())

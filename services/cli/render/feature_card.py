@@ -151,7 +151,7 @@ def _chosen(examples: Sequence[Example], count: int) -> list[Example]:
         return list(examples)
     slices = [each for each in examples if each.kind == "quantile"]
     others = [each for each in examples if each.kind != "quantile"]
-    wanted = min(len(slices), max(count // 3, count - len(others)))
+    wanted = min(len(slices), max((count + 1) // 3, count - len(others)))
     step = len(slices) / wanted if wanted else 1
     return [*others[: count - wanted], *(slices[int(place * step)] for place in range(wanted))]
 
