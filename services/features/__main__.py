@@ -20,9 +20,9 @@ from services.features.encoders import minilm_loader
 from services.features.revisions import Revisions
 from services.features.servicer import FeatureServicer
 from services.features.settings import FeaturesSettings
-from services.features.store.base import VectorStore
-from services.features.store.edge import EdgeStore
-from services.features.store.edge_folder import StoreUnusable
+from services.features.store.base import StoreUnusable, VectorStore
+from services.features.store.open import open_store
+from services.features.store.server_connection import QdrantSettings
 from services.features.variants import Variants
 from services.features.variants_servicer import VariantsServicer
 from services.features.watch import Watch
@@ -82,7 +82,9 @@ async def _run(settings: FeaturesSettings, stack: AsyncExitStack) -> int:
 
 
 async def _open_store(settings: FeaturesSettings) -> VectorStore:
-    return await EdgeStore.open(settings.data_dir / "vectors")
+    key = settings.qdrant_api_key.get_secret_value()
+    server = QdrantSettings(settings.qdrant_url, key) if settings.qdrant_url else None
+    return await open_store(settings.data_dir / "vectors", server)
 
 
 async def _serve(

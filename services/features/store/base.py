@@ -15,9 +15,15 @@ import numpy as np
 from jaxtyping import Float, UInt32
 from numpy.typing import NDArray
 
+from services.errors import HearthError
+
 Vector = Float[NDArray[np.float32], " width"]
 Payload = Mapping[str, Any]
 """JSON."""
+
+
+class StoreUnusable(HearthError):
+    """The store cannot be opened; the message says where it is and what to do."""
 
 
 class CollectionMissing(Exception):

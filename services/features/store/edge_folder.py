@@ -23,17 +23,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from qdrant_edge import EdgeShard, UpdateOperation
 
-from services.errors import HearthError
 from services.features.store import edge_words
-from services.features.store.base import CollectionMissing, CollectionSchema
+from services.features.store.base import CollectionMissing, CollectionSchema, StoreUnusable
 
 MARKER = "collection.json"
 _REMOVED = ".removed-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-
-
-class StoreUnusable(HearthError):
-    """The folder of the vector store cannot be used; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)

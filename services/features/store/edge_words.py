@@ -35,6 +35,7 @@ from qdrant_edge import Distance as EdgeDistance
 from qdrant_edge import Point as EdgePoint
 from qdrant_edge import SparseVector as EdgeSparseVector
 
+from services.features.store import tuning
 from services.features.store.base import (
     CollectionSchema,
     FoundPoint,
@@ -49,23 +50,6 @@ from services.features.store.clauses import Between, Clause, OneOf, excluded, re
 if TYPE_CHECKING:
     from qdrant_edge import NamedVector
 
-INDEXED_FROM_KB = 16_000
-"""A collection whose vectors of one name take more (10,667 of 384 dimensions) is not compared exactly any more: when it
-is optimized, it gets a graph (HNSW) of vectors in int8, and what that finds is compared again in full precision."""
-SCANNED_TO_KB = 10_000
-"""A filter that leaves less is searched exactly all the same."""
-LINKS = 16
-"""Of each point in the graph."""
-BUILD_WIDTH = 100
-"""Candidates that are kept in view while the graph is built."""
-SEARCH_WIDTH = 200
-"""Candidates that are kept in view while it is searched."""
-OVERSAMPLING = 1.5
-"""So many times the limit are compared again in full precision."""
-SPARSE_FILTER = 0.8
-"""A filter that leaves a smaller share makes holes in the graph, and the search looks beyond them (ACORN): without
-that, a filter that leaves a third lowers recall@10 to 0.94 and at times finds nothing at all."""
-
 Condition = FieldCondition | HasIdCondition | Filter
 
 
@@ -74,9 +58,13 @@ def config(schema: CollectionSchema, threads: int) -> EdgeConfig:
     return EdgeConfig(
         vectors={name: EdgeVectorParams(width, EdgeDistance.Cosine) for name, width in schema.dense.items()},
         sparse_vectors={name: EdgeSparseVectorParams(modifier=Modifier.Idf) for name in schema.sparse},
-        hnsw_config=HnswIndexConfig(LINKS, BUILD_WIDTH, SCANNED_TO_KB, max_indexing_threads=threads),
-        quantization_config=ScalarQuantizationConfig(ScalarType.Int8, quantile=0.99, memory=Memory.Cached),
-        optimizers=EdgeOptimizersConfig(indexing_threshold=INDEXED_FROM_KB, default_segment_number=1),
+        hnsw_config=HnswIndexConfig(
+            tuning.LINKS, tuning.BUILD_WIDTH, tuning.SCANNED_TO_KB, max_indexing_threads=threads
+        ),
+        quantization_config=ScalarQuantizationConfig(
+            ScalarType.Int8, quantile=tuning.QUANTILE, memory=Memory.Cached
+        ),
+        optimizers=EdgeOptimizersConfig(indexing_threshold=tuning.INDEXED_FROM_KB, default_segment_number=1),
         max_search_threads=threads,
         wal_enabled=True,
     )
@@ -139,9 +127,9 @@ def query(value: VectorQuery) -> QueryRequest:
         with_vector=False,
         params=SearchParams(
             exact=value.exact or value.where.ids is not None,
-            hnsw_ef=max(SEARCH_WIDTH, value.limit),
-            quantization=QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
-            acorn=AcornSearchParams(enable=True, max_selectivity=SPARSE_FILTER),
+            hnsw_ef=max(tuning.SEARCH_WIDTH, value.limit),
+            quantization=QuantizationSearchParams(rescore=True, oversampling=tuning.OVERSAMPLING),
+            acorn=AcornSearchParams(enable=True, max_selectivity=tuning.SPARSE_FILTER),
         ),
     )
 
