@@ -33,6 +33,7 @@ class FakeInference(pb_grpc.InferenceServiceServicer):
     error: HearthError | None = None
     hang: bool = False
     """Whether generations stop after their first word and wait."""
+    sae: str = "small-sae"
     weights_digest: str = "d" * 64
     """Of the SAE's weights."""
     asked: list[Any] = field(default_factory=list)
@@ -47,7 +48,7 @@ class FakeInference(pb_grpc.InferenceServiceServicer):
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
         self._take(request)
         sae = pb.Sae(
-            id="small-sae",
+            id=self.sae,
             hook_point="model.layers.15",
             layer=15,
             feature_count=4096,
