@@ -38,6 +38,8 @@ class Stage:
     lines: list[tuple[str, str]] = field(default_factory=list)
     ready: bool = False
     when_ready: Callable[[], None] = lambda: None
+    endless: bool = False
+    """Whether what is done when all serve takes for ever."""
 
     def child(self, name: str, code: str) -> Child:
         return Child(name, (sys.executable, "-c", code, str(self.folder / name)), str(self.folder / name))
@@ -49,6 +51,11 @@ class Stage:
         async def ready() -> None:
             self.ready = True
             self.when_ready()
+            if self.endless:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self.ready = False
 
         return Supervisor(children, serving, lambda name, line: self.lines.append((name, line)), ready, drain)
 
@@ -75,6 +82,15 @@ async def test_a_signal_stops_all_children_which_may_finish_what_they_do(
     await stage.supervisor(stage.child("one", SERVE), stage.child("two", SERVE)).run()
     assert stage.ready
     assert {("one", "drained"), ("two", "drained")} <= set(stage.lines)
+    assert stage.gone()
+
+
+async def test_a_signal_also_ends_what_is_done_when_all_serve(stage: Stage) -> None:
+    stage.when_ready, stage.endless = interrupt, True
+    async with asyncio.timeout(30):
+        await stage.supervisor(stage.child("one", SERVE)).run()
+    assert ("one", "drained") in stage.lines
+    assert not stage.ready
     assert stage.gone()
 
 
@@ -117,7 +133,7 @@ async def test_a_child_that_is_killed_later_is_named_with_the_signal(stage: Stag
         ]
         os.kill(pid, signal.SIGKILL)
 
-    stage.when_ready = kill
+    stage.when_ready, stage.endless = kill, True  # its death is seen also while something is done
     with pytest.raises(ChildDied, match="one was killed by SIGKILL while it ran"):
         await stage.supervisor(stage.child("one", SERVE), stage.child("two", SERVE)).run()
     assert stage.gone()

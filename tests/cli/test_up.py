@@ -29,6 +29,7 @@ from services.inference.sae.write_saelens import write_saelens
 from services.saelab.diagnosis_table import diagnosis_table, verdict
 from tests.cli.conftest import Run
 from tests.cli.fake_server import FakeInference, running
+from tests.cli.made_tables import write_features, write_labels
 from tests.cli.test_command import ENVIRONMENT, HEARTH
 
 ONE_THREAD = {**ENVIRONMENT, "HEARTH_INFERENCE_THREADS": "1"}
@@ -48,9 +49,11 @@ def random_sae(folder: Path) -> Path:
     )
     hook = f"model.layers.{LAYER}"
     sae = Sae("random", weights, hook, LAYER, weights.digest(), NORM, 0.6, torch.full((FEATURES,), 20.0), {})
-    write_saelens(folder, sae)
+    sae = write_saelens(folder, sae)  # its weights are rounded
     samples = [{"prompt": "Tell me a story.", "plain": "", "steered": ""}]
     trial = {"topic": "ocean", "feature": 3, "strength": 0.4, "steers": True, "samples": samples}
+    write_features(folder, sae)
+    write_labels(folder, sae)
     (folder / "steering.json").write_text(json.dumps([trial, {**trial, "feature": 4, "steers": False}]))
     return folder
 
@@ -61,18 +64,24 @@ class Up:
 
     process: subprocess.Popen[str]
     address: str
+    features: str
+    """The features process's address."""
     output: str
     """What it printed until it was ready."""
     sae: Path
 
 
 @pytest.fixture(scope="session")
-def up(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+def up(
+    embedded_model: Path, sentence_encoder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Up]:
     sae = random_sae(tmp_path_factory.mktemp("sae"))
-    command = [*HEARTH, "up", "--port", "0", "--device", "cpu", "--sae", str(sae), "--allow-mismatch"]
+    ports = ["--port", "0", "--features-port", "0"]
+    command = [*HEARTH, "up", *ports, "--device", "cpu", "--sae", str(sae), "--allow-mismatch"]
+    environment = {**ONE_THREAD, "HEARTH_FEATURES_DATA_DIR": str(tmp_path_factory.mktemp("data"))}
     output = ""
     with subprocess.Popen(
-        command, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -81,8 +90,10 @@ def up(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
                 break
         assert "Hearth is ready" in output, output
         address = re.search(r"HEARTH_ADDRESS=(\S+)", output)
+        features = re.search(r"HEARTH_FEATURES_ADDRESS=(\S+)", output)
         assert address is not None, output
-        yield Up(process, address[1], output, sae)
+        assert features is not None, output
+        yield Up(process, address[1], features[1], output, sae)
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
         assert process.wait(60) == 0, rest
@@ -94,6 +105,24 @@ def test_up_ends_its_start_with_commands_on_measured_features(up: Up) -> None:
     assert "inference │ " in up.output
     assert 'chat --nudge 3=0.4 "Tell me a story."' in up.output
     assert "nudge 4" not in up.output
+
+
+@pytest.mark.model
+def test_up_imports_the_features_and_its_search_works(up: Up, run: Run) -> None:
+    assert f"{FEATURES} features to search" in up.output
+    assert 'features search "ocean"' in up.output
+    done = run("features", "search", "ocean", HEARTH_FEATURES_ADDRESS=up.features)
+    assert "the sea and ships" in " ".join(done.out.split()), "a label that has not the word, but the meaning"
+    assert (
+        "in the catalogue already"
+        in run("features", "import", str(up.sae), HEARTH_FEATURES_ADDRESS=up.features).out
+    )
+
+
+@pytest.mark.model
+def test_inspect_shows_labels(up: Up, run: Run) -> None:
+    done = run("inspect", "The ship sailed.", "--address", up.address, HEARTH_FEATURES_ADDRESS=up.features)
+    assert "Label" in done.out
 
 
 @pytest.mark.model
