@@ -53,7 +53,7 @@ class VariantsServicer(rpc.VariantServiceServicer):
     ) -> pb.DeleteVariantResponse:
         """See the proto."""
         variant_id = fields.uuid(request.id, "id")
-        now = await self._variants.delete(owner(context), variant_id, request.etag)
+        now = await self._variants.delete(owner(context), variant_id, fields.etag(request.etag))
         return pb.DeleteVariantResponse(variant=wire.variant(now))
 
     async def UndeleteVariant(

@@ -82,6 +82,8 @@ def check_fit(info: Info, call: UpsertCall) -> None:
     bins = max(0, len(catalog.histogram_edges) - 1)
     for number, upsert in enumerate(call.upserts):
         field, feature = f"features[{number}].feature", upsert.feature
+        if feature.sae not in ("", catalog.sae):
+            raise InvalidField(f"{field}.key.sae", f"is {feature.sae[:200]!r}; allowed: {catalog.sae!r}")
         for name, index in _named(feature):
             if index >= catalog.feature_count:
                 raise FeatureOutOfRange(f"{field}.{name}", index, catalog.feature_count)

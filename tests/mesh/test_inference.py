@@ -16,7 +16,8 @@ from hearth.v1 import inference_service_pb2_grpc as rpc
 from hearth.v1 import prompt_pb2, steering_pb2
 from services.errors import Reason
 from services.rpc.status import RpcFailure
-from tests.mesh.conftest import ROOT, InferenceProcess, chat
+from tests.mesh.conftest import chat
+from tests.mesh.processes import ROOT, Process
 
 pytestmark = pytest.mark.model
 TIMEOUT = 60
@@ -43,9 +44,7 @@ def generate(stub: rpc.InferenceServiceStub, **fields: object) -> tuple[str, pb.
     return "".join(a.delta.text for a in answers if a.HasField("delta")), answers[-1].finished
 
 
-def test_the_readmes_snippet_streams_a_steered_completion(
-    inference: InferenceProcess, tmp_path: Path
-) -> None:
+def test_the_readmes_snippet_streams_a_steered_completion(inference: Process, tmp_path: Path) -> None:
     snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     snippet = next(s for s in snippets if "Generate" in s).replace("127.0.0.1:50051", inference.address)
     snippet = snippet.replace("localhost:50051", inference.address)

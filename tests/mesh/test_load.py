@@ -11,7 +11,8 @@ import pytest
 from hearth.v1 import inference_service_pb2 as pb
 from hearth.v1 import inference_service_pb2_grpc as rpc
 from hearth.v1 import steering_pb2
-from tests.mesh.conftest import RunningInference, chat
+from tests.mesh.conftest import chat
+from tests.mesh.processes import Running
 
 pytestmark = pytest.mark.model
 STREAMS = 250
@@ -72,7 +73,7 @@ async def _wave(address: str) -> list[str]:
 
 
 async def test_250_streams_a_third_cancelled_some_late_leak_nothing_and_all_others_complete() -> None:
-    with RunningInference(prefix_bytes=64 << 20) as process:
+    with Running("inference", prefix_bytes=64 << 20) as process:
         first = await _wave(process.address)
         after_first = _resident(process.process.pid)
         assert await _wave(process.address) == first  # the same texts, whatever else ran

@@ -35,7 +35,7 @@ MAX_BATCH = 1000
 MAX_HITS, DEFAULT_HITS = 100, 10
 MAX_RERANKED, MAX_RERANKED_HITS = 8192, 1000
 MAX_GROUP, MAX_NEIGHBORS = 2048, 1000
-MAX_DIGEST, MAX_IMPORT_ID, MAX_TOKEN, MAX_ETAG, MAX_NOTE = 128, 20_000, 500, 100, 2000
+MAX_DIGEST, MAX_IMPORT_ID, MAX_TOKEN, MAX_NOTE = 128, 20_000, 500, 2000
 MAX_WIDTH = 16_384
 """Numbers of a decoder direction or of a text's vector."""
 MAX_TEXT_VECTORS = 4000
@@ -171,7 +171,7 @@ def update(request: pb.UpdateFeatureRequest, owner: str) -> UpdateCall:
         names,
         label=label if "label" in paths else None,
         description=description if "description" in paths else None,
-        etag=fields.text(request.etag, "etag", MAX_ETAG),
+        etag=fields.etag(request.etag),
         note=fields.text(request.note, "note", MAX_NOTE),
         request_id=fields.optional_uuid(request.request_id, "request_id"),
         owner=owner.replace("\x00", ""),

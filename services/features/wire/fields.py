@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from services.errors import InvalidField
 
 DEFAULT_PAGE = 100
+MAX_ETAG = 100
+"""Characters; the service's own are shorter."""
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -31,6 +33,11 @@ def uuid(value: str, field: str) -> str:
 def optional_uuid(value: str, field: str) -> str:
     """A UUID, written small, or the empty text."""
     return uuid(value, field) if value else ""
+
+
+def etag(value: str) -> str:
+    """An etag of the caller's, or the empty text."""
+    return text(value, "etag", MAX_ETAG)
 
 
 def page_size(value: int, most: int, field: str = "page_size") -> int:

@@ -62,7 +62,7 @@ def updated(request: pb.UpdateVariantRequest) -> UpdateCall:
         steering=_steering(asked) if "steering" in named else None,
     )
     request_id = fields.optional_uuid(request.request_id, "request_id")
-    return UpdateCall(fields.uuid(asked.id, "variant.id"), change, request.etag, request_id)
+    return UpdateCall(fields.uuid(asked.id, "variant.id"), change, fields.etag(request.etag), request_id)
 
 
 def variant(found: Variant) -> pb.Variant:
