@@ -63,6 +63,8 @@ async def _run(settings: FeaturesSettings, stack: AsyncExitStack) -> int:
         await catalogue.catch_up()
         if not rebuilds:
             rebuilds.add(asyncio.create_task(catalogue.migration.run()))
+            for task in rebuilds:
+                task.add_done_callback(_tell_failure)
 
     async def report(serving: bool) -> None:
         for name in ("", FEATURES, VARIANTS):
@@ -79,6 +81,12 @@ async def _run(settings: FeaturesSettings, stack: AsyncExitStack) -> int:
     for task in (watching, *rebuilds):
         task.cancel()
     return 0
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    """Logs what ended a rebuild early: nobody waits for one."""
+    if not task.cancelled() and (error := task.exception()):
+        logging.getLogger(__name__).error("a rebuild failed", exc_info=error)
 
 
 async def _open_store(settings: FeaturesSettings) -> VectorStore:
