@@ -19,6 +19,7 @@ from services.cli.commands import (
     sae,
     tokenize,
     up,
+    variants,
 )
 from services.cli.commands.features import label, listing, search, show, transfer
 from services.cli.render.console import EMBER
@@ -47,6 +48,9 @@ features = typer.Typer(
     rich_markup_mode="rich",
 )
 
+saved = typer.Typer(
+    help="Steering that is saved under a name.", no_args_is_help=True, rich_markup_mode="rich"
+)
 _RUNNING = "Steer and look inside (needs a running server)"
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Serve": (up.up,),
@@ -72,6 +76,13 @@ _FEATURES: dict[str, Callable[..., None]] = {
     "export": transfer.export,
     "delete": transfer.delete,
 }
+_VARIANTS: dict[str, Callable[..., None]] = {
+    "list": variants.listing,
+    "show": variants.show,
+    "save": variants.save,
+    "delete": variants.delete,
+    "restore": variants.restore,
+}
 
 
 def help_of(command: Callable[..., None]) -> str:
@@ -86,9 +97,10 @@ def help_of(command: Callable[..., None]) -> str:
 for panel, commands in _PANELS.items():
     for command in commands:
         app.command(command.__name__, rich_help_panel=panel, help=help_of(command))(command)
-for name, command in _FEATURES.items():
-    features.command(name, help=help_of(command))(command)
-app.add_typer(features, name="features", rich_help_panel=_RUNNING)
+for group, group_name, members in ((features, "features", _FEATURES), (saved, "variants", _VARIANTS)):
+    for name, command in members.items():
+        group.command(name, help=help_of(command))(command)
+    app.add_typer(group, name=group_name, rich_help_panel=_RUNNING)
 app.command(
     "sae",
     rich_help_panel=panel,

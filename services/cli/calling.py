@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from services.cli.clients.channel import Client
     from services.cli.clients.features import FeatureClient
     from services.cli.clients.inference import InferenceClient
+    from services.cli.clients.variants import VariantClient
     from services.steering.edits import Steering
 
 T = TypeVar("T")
@@ -40,6 +41,13 @@ def ask_features(question: Callable[[FeatureClient], Awaitable[T]], address: str
     return _put(question, FeatureClient(address))
 
 
+def ask_variants(question: Callable[[VariantClient], Awaitable[T]], address: str, owner: str) -> T:
+    """The answer to a question about an owner's saved steering, from the features process at an address."""
+    from services.cli.clients.variants import VariantClient
+
+    return _put(question, VariantClient(address, owner))
+
+
 def _put(question: Callable[[C], Awaitable[T]], client: C) -> T:
     from services.cli.failures import fail_with
     from services.rpc.channel import RpcFailure
@@ -55,6 +63,11 @@ def _put(question: Callable[[C], Awaitable[T]], client: C) -> T:
     except KeyboardInterrupt:
         error_console().print("[dim]Stopped.[/dim]")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def saved_steering(name: str, address: str, owner: str) -> Steering:
+    """The steering that is saved under a name."""
+    return ask_variants(lambda client: client.named(name), address, owner).draft.steering
 
 
 def read_steering(path: Path | None) -> Steering | None:

@@ -16,6 +16,8 @@ _HINTS = {
     Reason.SAE_NOT_SERVED: "`hearth models` lists the SAEs that are loaded.",
     Reason.FEATURE_OUT_OF_RANGE: "`hearth models` says how many features each SAE has.",
     Reason.PROMPT_TOO_LONG: "`hearth models` says how long the context is, `hearth tokenize` how long a prompt is.",
+    Reason.ETAG_MISMATCH: "Look at it as it is now, and try again.",
+    Reason.IMPORT_INCOMPLETE: "Import it again: what is there already is not sent twice.",
     Reason.MODEL_LOADING: "Wait for it, and try again.",
 }
 

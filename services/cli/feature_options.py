@@ -32,7 +32,7 @@ BesideAddress = Annotated[
         "--features-address",
         envvar=FEATURES_ADDRESS,
         metavar="HOST:PORT",
-        help="Where the features process listens, for labels; without it there are none.",
+        help="Where the features process listens.",
         rich_help_panel=_WHERE,
     ),
 ]

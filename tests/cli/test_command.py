@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.app import app, features
+from services.cli.app import app, features, saved
 from tests.cli.conftest import Run
 from tests.cli.fake_server import FakeInference
 
@@ -19,7 +19,10 @@ ROOT = Path(__file__).parents[2]
 HEARTH = [sys.executable, "-m", "services.cli"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'protos/gen'}", "COLUMNS": "80"}
 COMMANDS = [command.name or "" for command in app.registered_commands]
-FEATURES = [command.name or "" for command in features.registered_commands]
+GROUPS = {
+    name: [command.name or "" for command in group.registered_commands]
+    for name, group in (("features", features), ("variants", saved))
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -33,16 +36,19 @@ def test_every_command_has_an_example_in_its_help(run: Run, command: str) -> Non
 
 def test_help_lists_every_command(run: Run) -> None:
     out = run("--help").out
-    assert all(f"│ {command} " in out for command in [*COMMANDS, "features"])
-    out = run("features", "--help").out
-    assert all(f"│ {command} " in out for command in FEATURES)
+    assert all(f"│ {command} " in out for command in [*COMMANDS, *GROUPS])
+    for group, commands in GROUPS.items():
+        out = run(group, "--help").out
+        assert all(f"│ {command} " in out for command in commands)
 
 
-@pytest.mark.parametrize("command", FEATURES)
-def test_every_command_about_features_has_an_example_in_its_help(run: Run, command: str) -> None:
-    done = run("features", command, "--help")
+@pytest.mark.parametrize(
+    ("group", "command"), [(group, command) for group, commands in GROUPS.items() for command in commands]
+)
+def test_every_command_of_a_group_has_an_example_in_its_help(run: Run, group: str, command: str) -> None:
+    done = run(group, command, "--help")
     assert done.code == 0
-    assert f"hearth features {command}" in done.out.split("Usage:")[1].split("\n", 1)[1]
+    assert f"hearth {group} {command}" in done.out.split("Usage:")[1].split("\n", 1)[1]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from services.cli.feature_options import DEFAULT_FEATURES_ADDRESS, BesideAddress, Owner
 from services.cli.options import (
     DEFAULT_ADDRESS,
     AddressOption,
@@ -34,6 +35,15 @@ def chat(
     when: WhenOption = None,
     latch: LatchOption = False,
     steering: SteeringFileOption = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Steering that is saved under this name; the edits given here are added to it.",
+            rich_help_panel="Steering",
+            show_default=False,
+        ),
+    ] = None,
     raw: RawOption = False,
     system: SystemOption = "",
     max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="The longest answer, in tokens.")] = 200,
@@ -77,6 +87,8 @@ def chat(
     ] = False,
     as_json: JsonOption = False,
     address: AddressOption = DEFAULT_ADDRESS,
+    features_address: BesideAddress = DEFAULT_FEATURES_ADDRESS,
+    owner: Owner = "",
     model: ModelOption = "",
     sae: SaeOption = "",
 ) -> None:
@@ -97,12 +109,14 @@ def chat(
       {"edits": [{"feature": {"index": 1234}, "nudge": 0.5}],
        "positions": "POSITIONS_GENERATED"}
     """
-    from services.cli.calling import read_steering
+    from services.cli.calling import read_steering, saved_steering
     from services.cli.conversation import Conversation
     from services.cli.questions import Sampling
     from services.cli.syntax import build_steering
     from services.cli.turns import Place, converse, say
 
+    if variant is not None and steering is not None:
+        raise typer.BadParameter("give this or --steering.", param_hint="'--variant'")
     if seed is not None and seed >= 2**64:
         raise typer.BadParameter("it must be below 2^64.", param_hint="'--seed'")
     edits = build_steering(
@@ -113,7 +127,7 @@ def chat(
         latch=latch,
         raw=raw,
         sae=sae,
-        base=read_steering(steering),
+        base=read_steering(steering) if variant is None else saved_steering(variant, features_address, owner),
     )
     sampling = Sampling(
         seed=random.getrandbits(31) if seed is None else seed,
