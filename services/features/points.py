@@ -77,6 +77,7 @@ class PointMaker:
         payload = payload_of(feature)
         if (old := there.get(feature.id)) and old.payload["etag"] == payload["etag"]:
             payload["updated"] = old.payload["updated"]
-        made = {LABEL: label_text, CONTEXT: context_text}
-        texts = {name: made[name](feature) for name in vectors}
-        return _Draft(feature, payload, texts, self._words.document(words_text(feature)))
+        every = {LABEL: label_text(feature), CONTEXT: context_text(feature)}
+        texts = {name: every[name] for name in vectors}
+        words = self._words.document(words_text(feature, every[CONTEXT]))
+        return _Draft(feature, payload, texts, words)

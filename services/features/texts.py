@@ -31,12 +31,14 @@ def context_text(feature: Feature) -> str:
     return " … ".join(filter(None, map(_excerpt, _chosen(feature.examples))))
 
 
-def words_text(feature: Feature) -> str:
-    """The words by which it is found: those of its label, its contexts and the tokens that it promotes."""
+def words_text(feature: Feature, context: str | None = None) -> str:
+    """The words by which it is found: those of its label, its contexts and the tokens that it promotes.
+
+    `context` is its context_text, where that is known already.
+    """
     promoted = " ".join(weight.token.strip() for weight in feature.promoted)
-    return "\n".join(
-        filter(None, (label_text(feature), feature.description, context_text(feature), promoted))
-    )
+    contexts = context_text(feature) if context is None else context
+    return "\n".join(filter(None, (label_text(feature), feature.description, contexts, promoted)))
 
 
 def text_digest(text: str) -> bytes:
@@ -64,4 +66,4 @@ def _excerpt(example: Example) -> str:
 
 def _readable(tokens: tuple[str, ...]) -> Iterator[str]:
     for token in tokens:
-        yield _MARKS.sub(" ", token)
+        yield _MARKS.sub(" ", token) if "<|" in token else token

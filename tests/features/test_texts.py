@@ -49,7 +49,9 @@ def test_a_context_is_short_and_begins_with_a_whole_word() -> None:
 
 
 def test_words_are_those_of_label_description_contexts_and_promoted_tokens() -> None:
-    found = words_text(feature(0, promoted=(TokenWeight(" schooner", 1, 2.0),)))
+    one = feature(0, promoted=(TokenWeight(" schooner", 1, 2.0),))
+    found = words_text(one)
+    assert found == words_text(one, context_text(one))
     for word in ("ships", "fires on", "sailors", "schooner"):
         assert word in found
     assert words_text(Feature("s", 0, "")) == ""

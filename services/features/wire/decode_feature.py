@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from hearth.v1 import feature_service_pb2 as pb
@@ -152,7 +152,7 @@ def _tokens(messages: Sequence[pb.TokenWeight], field: str) -> tuple[TokenWeight
     numbers.count(messages, 0, MAX_TOKENS, field, "tokens")
     return tuple(
         TokenWeight(
-            fields.text(m.token, f"{field}[{n}].token", MAX_TOKEN),
+            _token(m.token, f"{field}[{n}].token"),
             m.id,
             numbers.number(m.weight, f"{field}[{n}].weight"),
         )
@@ -201,8 +201,20 @@ def _example(message: pb.ActivatingExample, field: str) -> Example:
     )
 
 
-def _texts(values: Iterable[str], field: str) -> tuple[str, ...]:
-    return tuple(fields.text(value, f"{field}[{n}]", MAX_TOKEN) for n, value in enumerate(values))
+def _texts(values: Sequence[str], field: str) -> tuple[str, ...]:
+    if (
+        max(map(len, values)) > MAX_TOKEN
+    ):  # hundreds in each feature: a path for each is made only to name one
+        for number, value in enumerate(values):
+            _token(value, f"{field}[{number}]")
+    return tuple(values)
+
+
+def _token(value: str, field: str) -> str:
+    """A piece of text as a tokenizer has it, U+0000 included."""
+    if len(value) > MAX_TOKEN:
+        raise InvalidField(field, f"has {len(value)} characters; allowed: at most {MAX_TOKEN}")
+    return value
 
 
 def _neighbors(messages: Sequence[pb.FeatureNeighbor], field: str) -> tuple[Neighbor, ...]:
