@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from bench.measures import Measure
 from bench.workload import Request, Stream
@@ -66,11 +66,12 @@ class Runner(Protocol):
 
 WARM_UP_TOKENS = 4
 
+T = TypeVar("T")
 Results = dict[str, dict[str, list[dict[str, float]]]]
 """By case, by entrant's label: the numbers of each round."""
 
 
-def orders(entrants: Sequence[Entrant], rounds: int) -> Iterator[tuple[int, list[Entrant]]]:
+def orders(entrants: Sequence[T], rounds: int) -> Iterator[tuple[int, list[T]]]:
     """The order of each round: forwards, backwards, forwards, …"""
     for number in range(rounds):
         yield number, list(entrants if number % 2 == 0 else reversed(entrants))
