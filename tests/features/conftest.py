@@ -17,7 +17,9 @@ from services.features.embedding import Embedding
 from services.features.embedding_cache import EmbeddingCache
 from services.features.encoders import LoadEncoder
 from services.features.revisions import Revisions
-from services.features.store.edge import EdgeStore
+from services.features.store.base import VectorStore
+from services.features.store.open import open_store
+from services.features.store.server_connection import QdrantSettings
 from tests.features.made_features import WordEncoder
 
 
@@ -26,17 +28,19 @@ class Opened:
     """A catalogue and what it stands on."""
 
     catalogue: Catalogue
-    store: EdgeStore
+    store: VectorStore
     database: Database
     embedding: Embedding
     revisions: Revisions
 
 
 @asynccontextmanager
-async def opened_in(folder: Path, load: LoadEncoder) -> AsyncIterator[Opened]:
-    """A catalogue in a folder, as a process has it that starts; closed in the end."""
+async def opened_in(
+    folder: Path, load: LoadEncoder, server: QdrantSettings | None = None
+) -> AsyncIterator[Opened]:
+    """A catalogue in a folder, its vectors on a server if one is given, as a process has it that starts."""
     async with AsyncExitStack() as stack:
-        store = await EdgeStore.open(folder / "vectors")
+        store = await open_store(folder / "vectors", server)
         stack.push_async_callback(store.close)
         database = Database(DatabaseSettings(f"sqlite:///{folder / 'features.db'}"))
         stack.push_async_callback(database.close)
