@@ -55,6 +55,11 @@ async def test_a_collection_is_there_once_made_and_making_it_again_keeps_its_poi
     assert await filled.count("features") == COUNT
 
 
+async def test_a_collection_that_is_made_twice_at_once_is_made_once(store: VectorStore) -> None:
+    await asyncio.gather(*(store.create("features", SCHEMA) for _ in range(3)))
+    assert await store.collections() == ["features"]
+
+
 async def test_a_deleted_collection_is_missing_and_deleting_it_again_does_nothing(
     filled: VectorStore,
 ) -> None:
