@@ -9,7 +9,7 @@ from pathlib import Path
 
 STEERING = "steering.json"
 """Written by `hearth sae steer` into the SAE's folder: a list of trials, the best of each topic."""
-_STEERABLE = ("ocean", "cooking", "space")
+_STEERABLE = ("sea", "food", "space")
 """Topics that everybody understands come first."""
 
 

@@ -83,7 +83,7 @@ def test_every_feature_arrives_as_the_tables_have_it(
         expected = replace(
             feature(index, SAE),
             steerability=feature(index).steerability if index % 2 else None,
-            suppressed=(replace(feature(index).suppressed[0], token="␀", id=5, weight=-1.5),),
+            suppressed=(replace(feature(index).suppressed[0], token="\0", id=5, weight=-1.5),),
             examples=tuple(replace(e, kind=e.kind or "quantile") for e in feature(index).examples),
             decoder_neighbors=feature(index).decoder_neighbors[:1],
             coactivation_neighbors=feature(index).coactivation_neighbors[1:],

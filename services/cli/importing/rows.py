@@ -25,8 +25,6 @@ _CLASSES = {
 }
 _ROLES = frozenset({"user", "assistant", "system"})
 _NAMED_TOKENS = 5
-_NULL, _VISIBLE_NULL = "\0", "␀"
-"""Some vocabularies have U+0000 as a token; databases cannot store it."""
 
 
 def feature_of(sae: str, index: int, row: FeatureRow | None, label: Label | None, scale: float) -> Feature:
@@ -71,7 +69,7 @@ def _without_label(index: int, row: FeatureRow | None) -> Label:
 
 
 def _weights(weights: tuple[feature_rows.TokenWeight, ...]) -> tuple[TokenWeight, ...]:
-    return tuple(TokenWeight(_storable(each.token), each.id, each.weight) for each in weights)
+    return tuple(TokenWeight(each.token, each.id, each.weight) for each in weights)
 
 
 def _neighbors(neighbors: tuple[feature_rows.Neighbor, ...]) -> tuple[Neighbor, ...]:
@@ -82,13 +80,9 @@ def _example(example: feature_rows.Example) -> Example:
     return Example(
         kind=example.kind,
         quantile=example.quantile,
-        tokens=tuple(map(_storable, example.tokens)),
+        tokens=example.tokens,
         activations=example.activations,
         peak=example.peak,
         role=example.role if example.role in _ROLES else "",
         document=example.document,
     )
-
-
-def _storable(token: str) -> str:
-    return token.replace(_NULL, _VISIBLE_NULL)
