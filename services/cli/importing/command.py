@@ -55,10 +55,10 @@ async def import_source(
     """Imports the features of a source with a progress bar on a console. Raises what upload raises."""
     async with ImportClient(address) as client:
         with counting(out, "features") as progress:
-            task = progress.add_task("Importing features", total=None)
+            task = progress.add_task("Reading the SAE", total=None)
 
             def report(stored: int, of: int) -> None:
-                progress.update(task, completed=stored, total=of)
+                progress.update(task, description="Importing features", completed=stored, total=of)
 
             done = await upload(client, source, report, restart=restart)
             if done.was_complete:
