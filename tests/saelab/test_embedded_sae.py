@@ -11,6 +11,7 @@ import torch
 
 from services.inference.embedded import EMBEDDED_MODEL_ID
 from services.inference.sae.formats import load_sae
+from services.saelab import feature_table, label_table
 from services.saelab.card import CARD, write_card
 
 FOLDER = Path(__file__).parents[2] / "models" / "smollm2-135m-instruct"
@@ -31,7 +32,7 @@ def test_it_loads_with_units_for_every_feature() -> None:
 
 
 def test_it_is_small() -> None:
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 12_000_000
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 25_000_000
 
 
 def test_its_card_is_what_the_command_writes(tmp_path: Path) -> None:
@@ -48,7 +49,13 @@ def test_the_numbers_that_the_doctor_compares_are_those_of_the_evaluation() -> N
     assert card["l0"] == pytest.approx(metrics["plain"]["l0"])
 
 
-def test_several_features_steer_by_the_stated_rule() -> None:
-    steering = json.loads((FOLDER / "steering.json").read_text("utf-8"))
-    assert len({row["topic"] for row in steering}) == len(steering)
-    assert sum(row["steers"] for row in steering) >= 5
+def test_every_feature_has_its_data_and_most_live_ones_a_label_that_beats_the_null() -> None:
+    sae, table, labels = load_sae(FOLDER), feature_table.read(FOLDER), label_table.read(FOLDER)
+    assert table.info.weights_digest == labels.info.weights_digest == sae.weights_digest
+    rows = list(table.rows(columns=("examples", "promoted")))
+    assert [row.index for row in rows] == [label.index for label in labels] == list(range(4096))
+    live = [row for row in rows if row.is_live]
+    assert len(live) >= 0.98 * len(rows)
+    assert all(row.examples and row.promoted for row in live[:100])
+    kept = {label.index for label in labels if label.is_labelled and label.score is not None}
+    assert sum(row.index in kept for row in live) >= 0.6 * len(live)
