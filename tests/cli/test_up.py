@@ -203,10 +203,11 @@ def test_a_diagnosis_is_a_sentence_for_each_check_and_a_verdict() -> None:
 def test_a_taken_port_is_told_before_anything_starts(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = run("up", "--port", str(port))
-    assert done.code == 1
-    assert f"Port {port} is taken" in done.err
-    assert "--port" in done.err
+        for option in ("--port", "--features-port"):
+            done = run("up", "--port", "0", "--features-port", "0", option, str(port))
+            assert done.code == 1
+            assert f"Port {port} is taken" in done.err
+            assert f"another one with {option} " in done.err
 
 
 def test_a_hearth_that_runs_already_is_recognised(run: Run, service: FakeInference) -> None:
@@ -219,6 +220,7 @@ def test_a_hearth_that_runs_already_is_recognised(run: Run, service: FakeInferen
 def test_a_wrong_setting_is_named_where_it_was_made(run: Run) -> None:
     assert "--dtype" in run("up", "--dtype", "int4").err
     assert "HEARTH_INFERENCE_PORT" in run("up", HEARTH_INFERENCE_PORT="many").err
+    assert "HEARTH_FEATURES_PORT" in run("up", HEARTH_FEATURES_PORT="many").err
 
 
 def test_a_free_port_can_be_listened_on() -> None:
