@@ -6,6 +6,7 @@ is kept of it but the collection, which begins with the first features that arri
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -43,6 +44,7 @@ class Imports:
         self._store, self._catalogs, self._embedding = store, catalogs, embedding
         self._writer, self._changes = writer, changes
         self.fillings = Fillings(store, catalogs)
+        self._committing: dict[str, asyncio.Task[Catalog]] = {}
 
     async def begin(self, call: BeginCall) -> Begun:
         """Begins an import or goes on with one. Raises DependencyUnavailable without an encoder."""
@@ -73,8 +75,19 @@ class Imports:
             raise _gone() from None
 
     async def commit(self, import_id: str) -> Catalog:
-        """Shows an import in place of what there was. Raises ImportIncomplete where features are missing."""
+        """Shows an import in place of what there was. Raises ImportIncomplete where features are missing.
+
+        A caller that leaves does not end it: building indices may take longer than one call, and the next one waits for
+        the same.
+        """
         collection, info, _ = _import_of(import_id)
+        task = self._committing.get(collection)
+        if task is None:
+            task = self._committing[collection] = asyncio.create_task(self._commit(collection, info))
+            task.add_done_callback(lambda _: self._committing.pop(collection, None))
+        return await asyncio.shield(task)
+
+    async def _commit(self, collection: str, info: Info) -> Catalog:
         live = await self._catalogs.find(info.catalog.sae)
         if live is not None and live.collection == collection:
             return live.info.catalog

@@ -43,8 +43,8 @@ class FeaturesSettings(BaseSettings):
     """Threads of the encoder."""
     drain_seconds: float = Field(default=10.0, ge=0)
     """How long calls may go on after SIGTERM."""
-    max_call_seconds: float = Field(default=120.0, gt=0)
-    """The longest that a call may take, whatever deadline it asks for."""
+    max_call_seconds: float = Field(default=300.0, gt=0)
+    """The longest that a call may take, whatever deadline it asks for; writing and showing an import takes longest."""
     watch_seconds: float = Field(default=2.0, gt=0)
     """How often vector store and database are asked whether they answer."""
     log_level: str = "INFO"

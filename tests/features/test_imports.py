@@ -142,6 +142,31 @@ async def test_committing_twice_is_as_once_also_at_the_same_time(catalogue: Cata
     assert (await shown(catalogue, 5)).label == FEATURES[5].label
 
 
+async def test_a_commit_goes_to_its_end_where_the_caller_leaves(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = opened.catalogue
+    begun = await begin(catalogue)
+    await catalogue.upsert(UpsertCall(upserts(FEATURES), begun.import_id))
+    optimize, calls, go_on = opened.store.optimize, 0, asyncio.Event()
+
+    async def slow(collection: str) -> None:
+        nonlocal calls
+        calls += 1
+        await go_on.wait()
+        await optimize(collection)
+
+    monkeypatch.setattr(opened.store, "optimize", slow)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await catalogue.commit_import(begun.import_id)
+    again = asyncio.create_task(catalogue.commit_import(begun.import_id))
+    go_on.set()
+    assert (await again).feature_count == 24
+    assert calls == 1
+    assert (await shown(catalogue, 5)).label == FEATURES[5].label
+
+
 async def test_of_two_imports_committed_together_one_is_shown_whole(opened: Opened) -> None:
     catalogue = opened.catalogue
     begun = {}
