@@ -180,7 +180,9 @@ def _recipe(training: dict[str, Any], curves: bool) -> str:
     picture = f"\n\n![Curves of the training run]({CURVES})" if curves else ""
     settings = "\n".join(f"| {key} | {value} |" for key, value in training["train"].items())
     commit = training["corpus"].get("commit")
-    older = f"\nThe corpus is that of commit {commit}; the table of sources has grown since.\n" if commit else ""
+    older = (
+        f"\nThe corpus is that of commit {commit}; the table of sources has grown since.\n" if commit else ""
+    )
     return f"""## How it was made
 
 ```sh
