@@ -8,32 +8,29 @@ import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from qdrant_edge import CountRequest, OrderBy, QueryBatchRequest, ScrollRequest, UpdateOperation
+from qdrant_edge import CountRequest, OrderBy, QueryBatchRequest, ScrollRequest
 
 from services.errors import DependencyUnavailable
 from services.features.store import edge_words
 from services.features.store.base import (
     EVERY_POINT,
-    CollectionMissing,
     CollectionSchema,
     FoundPoint,
     Point,
     PointFilter,
     VectorQuery,
 )
-from services.features.store.edge_folder import EdgeFolder, Shard
-
-if TYPE_CHECKING:
-    from qdrant_edge import NamedVector, PointId
+from services.features.store.edge_folder import EdgeFolder
+from services.features.store.edge_shard import Shard
 
 T = TypeVar("T")
 
 WRITERS = 2
-"""Threads that write, so that optimizing one collection, which takes a minute, lets another be written."""
-POINTS_AT_ONCE = 512
-"""Points in one record of the log."""
+"""Threads that write, so that optimizing one collection, which takes minutes, lets another be written."""
+POINTS_AT_ONCE = 64
+"""Points in one record of the log. qdrant_edge holds Python's global lock in every call, here for 16 ms."""
 LEAST_FREE_BYTES = 256 << 20
 """Writing is refused when the disk has less: Qdrant maps its files, and a process that writes to a mapped file on a
 full disk is killed."""
@@ -129,7 +126,7 @@ class EdgeStore:
         return await self._read(self._count, collection, where)
 
     async def optimize(self, collection: str) -> None:
-        """Builds the indices of a collection, and writes it out."""
+        """Builds the indices of a collection, which other calls find unavailable meanwhile if it is large."""
         await self._write(self._optimize, collection)
 
     async def close(self) -> None:
@@ -137,6 +134,7 @@ class EdgeStore:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
+        self._folder.interrupt()
         self._readers.shutdown()
         self._writers.shutdown()
         self._folder.close()
@@ -153,23 +151,16 @@ class EdgeStore:
             raise DependencyUnavailable("the vector store", f"its disk has only {free >> 20} MB left")
 
     def _use(self, collection: str, work: Callable[[Shard], T]) -> T:
-        """Works on a collection. One that is deleted meanwhile is missing, whatever qdrant_edge says about it."""
+        """Works on a collection; says so if it was deleted, or taken away to be optimized, meanwhile."""
         shard = self._folder.shard(collection)
         try:
             return work(shard)
-        except Exception:
-            if shard.name not in self._folder.names():
-                raise CollectionMissing(collection) from None
+        except Exception:  # qdrant_edge raises nothing more exact
+            _ = shard.edge
             raise
 
     def _upsert(self, collection: str, points: Sequence[Point]) -> None:
-        def work(shard: Shard) -> None:
-            with shard.upserting:
-                kept = _kept(shard, points)
-                edge_points = [edge_words.point(point, kept.get(point.id, {})) for point in points]
-                shard.edge.update(UpdateOperation.upsert_points(edge_points))
-
-        self._use(collection, work)
+        self._use(collection, lambda shard: shard.upsert(points))
 
     def _get(
         self, collection: str, ids: Sequence[str], fields: tuple[str, ...] | None, vectors: Sequence[str]
@@ -203,18 +194,4 @@ class EdgeStore:
         )
 
     def _optimize(self, collection: str) -> None:
-        def work(shard: Shard) -> None:
-            shard.edge.optimize()
-            shard.edge.flush()
-
-        self._use(collection, work)
-
-
-def _kept(shard: Shard, points: Sequence[Point]) -> dict[str, dict[str, NamedVector]]:
-    """Of points that do not bring every vector: those that they have, by id. Qdrant's own upsert would drop them."""
-    every = {*shard.schema.dense, *shard.schema.sparse}
-    lacking: list[PointId] = [point.id for point in points if every - {*point.dense, *point.sparse}]
-    if not lacking:
-        return {}
-    records = shard.edge.retrieve(lacking, with_payload=False, with_vector=True)
-    return {str(record.id): record.vector for record in records if isinstance(record.vector, dict)}
+        self._use(collection, lambda shard: shard.optimize())

@@ -17,35 +17,24 @@ import os
 import re
 import shutil
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from qdrant_edge import EdgeShard, UpdateOperation
 
-from services.features.store import edge_words
 from services.features.store.base import CollectionMissing, CollectionSchema, StoreUnusable
+from services.features.store.edge_shard import Shard
 
 MARKER = "collection.json"
+SHARD = "shard"
 _REMOVED = ".removed-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A collection that is open."""
-
-    name: str
-    schema: CollectionSchema
-    edge: EdgeShard
-    upserting: threading.Lock = field(default_factory=threading.Lock)
-    """Held from reading what an upsert keeps until it is written."""
 
 
 class EdgeFolder:
     """The collections and aliases of one folder, which no other process uses meanwhile.
 
-    Safe in threads. A shard that was looked up may be closed by `delete`; qdrant_edge then raises on its next use.
+    Safe in threads.
     """
 
     def __init__(self, path: Path, threads: int) -> None:
@@ -64,9 +53,7 @@ class EdgeFolder:
             self._lock = FileLock(path / "lock", timeout=0, thread_local=False)
             self._lock.acquire()
         except Timeout:
-            raise StoreUnusable(
-                f"the vector store in {path} is in use by another process; stop it, or choose another folder"
-            ) from None
+            raise _in_use(path) from None
         except OSError as error:
             raise StoreUnusable(f"the vector store in {path} cannot be opened: {error}") from error
         try:
@@ -99,14 +86,12 @@ class EdgeFolder:
             if name in self._shards:
                 return
             folder = self._collections / name
-            (folder / "shard").mkdir(parents=True)
-            edge = EdgeShard.create(str(folder / "shard"), edge_words.config(schema, self._threads))
-            for payload_field, kind in edge_words.indexed_fields(schema).items():
-                edge.update(UpdateOperation.create_field_index(payload_field, kind))
-            edge.flush()
+            shutil.rmtree(folder, ignore_errors=True)  # an attempt that failed
+            (folder / SHARD).mkdir(parents=True)
+            Shard.create(schema, folder / SHARD, self._threads)
             _write(folder / MARKER, {"schema": asdict(schema)})
             _sync(self._collections)
-            self._shards = self._shards | {name: Shard(name, schema, edge)}
+            self._shards = self._shards | {name: Shard(name, schema, folder / SHARD, self._threads)}
 
     def delete(self, name: str) -> None:
         """Deletes a collection and the aliases that name it; nothing happens where there is none."""
@@ -114,12 +99,13 @@ class EdgeFolder:
             shard = self._shards.get(name)
             if shard is None:
                 return
+            shard.close()
             remaining = {alias: to for alias, to in self._aliases.items() if to != name}
             if remaining != self._aliases:
                 self._write_aliases(remaining)
             self._shards = {other: open_ for other, open_ in self._shards.items() if other != name}
-            shard.edge.close()
             removed = self._collections / f"{_REMOVED}{name}"
+            shutil.rmtree(removed, ignore_errors=True)  # an attempt that failed
             (self._collections / name).rename(removed)
             _sync(self._collections)
             shutil.rmtree(removed)
@@ -135,12 +121,17 @@ class EdgeFolder:
                 self._write_aliases(others if name is None else others | {alias: name})
             return before
 
+    def interrupt(self) -> None:
+        """Breaks off what may take minutes."""
+        for shard in self._shards.values():
+            shard.interrupt()
+
     def close(self) -> None:
         """Writes everything out and lets go of the folder."""
         with self._changing:
             shards, self._shards = self._shards, {}
             for shard in shards.values():
-                shard.edge.close()
+                shard.close()
             self._lock.release()
 
     def _load(self) -> dict[str, Shard]:
@@ -151,13 +142,16 @@ class EdgeFolder:
                 continue
             try:
                 schema = _schema(folder / MARKER)
-                edge = EdgeShard.load(str(folder / "shard"), edge_words.config(schema, self._threads))
+                shards[folder.name] = Shard(folder.name, schema, folder / SHARD, self._threads)
             except Exception as error:  # qdrant_edge raises nothing more exact
+                if "WouldBlock" in str(
+                    error
+                ):  # the optimizer of a process that was killed, on its own way out
+                    raise _in_use(self.path) from error
                 raise StoreUnusable(
                     f"the collection in {folder} cannot be opened ({error}); "
                     "delete the folder and import its features again"
                 ) from error
-            shards[folder.name] = Shard(folder.name, schema, edge)
         return shards
 
     def _read_aliases(self) -> dict[str, str]:
@@ -173,6 +167,12 @@ class EdgeFolder:
     def _write_aliases(self, aliases: dict[str, str]) -> None:
         _write(self.path / "aliases.json", aliases)
         self._aliases = aliases
+
+
+def _in_use(path: Path) -> StoreUnusable:
+    return StoreUnusable(
+        f"the vector store in {path} is in use by another process; stop it, or choose another folder"
+    )
 
 
 def _schema(path: Path) -> CollectionSchema:
