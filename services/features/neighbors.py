@@ -11,6 +11,7 @@ import numpy as np
 from services.errors import InvalidField
 from services.features.catalogs import Catalogs, Live
 from services.features.feature import FeatureClass, Hit, Relation, feature_id
+from services.features.off_loop import off_loop
 from services.features.payload import (
     BASIC_FIELDS,
     COACTIVE,
@@ -66,7 +67,9 @@ class Neighborhood:
             return []
         query = VectorQuery(using, centre, top_k, where, fields=BASIC_FIELDS)
         (points,) = await self._store.query(live.collection, [query])
-        return [Hit(feature_of(live.sae, point.payload), point.score) for point in points]
+        return await off_loop(
+            points, lambda: [Hit(feature_of(live.sae, point.payload), point.score) for point in points]
+        )
 
     async def _coactive(
         self, live: Live, given: Sequence[Located], where: PointFilter, top_k: int
@@ -80,8 +83,10 @@ class Neighborhood:
             return []
         only = replace(where, ids=list(sums))
         points = await self._store.scroll(live.collection, INDEX, 0, len(sums), only, BASIC_FIELDS)
-        hits = [Hit(feature_of(live.sae, point.payload), sums[point.id]) for point in points]
-        return sorted(hits, key=lambda hit: -hit.score)[:top_k]
+        best = sorted(points, key=lambda point: -sums[point.id])[:top_k]
+        return await off_loop(
+            best, lambda: [Hit(feature_of(live.sae, point.payload), sums[point.id]) for point in best]
+        )
 
 
 def _one_sae(call: NeighborsCall, given: Sequence[Located]) -> Live:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from services.errors import FeatureOutOfRange, NotFound
 from services.features.catalogs import Catalogs, Live
 from services.features.feature import Feature, FeatureFilter, feature_id
+from services.features.off_loop import off_loop
 from services.features.page_tokens import page_token, position_of
 from services.features.payload import BASIC_FIELDS, DECODER, INDEX, feature_of, point_filter
 from services.features.requests import Absent, ListCall, Names
@@ -45,7 +46,9 @@ class Reader:
         Raises NotFound or FeatureOutOfRange for one that is not there, unless `allow_missing`.
         """
         found = await self.locate(names, None if full else BASIC_FIELDS, allow_missing=allow_missing)
-        return [each if isinstance(each, Absent) else each.feature for each in found]
+        return await off_loop(
+            found, lambda: [each if isinstance(each, Absent) else each.feature for each in found]
+        )
 
     async def locate(
         self,
@@ -90,7 +93,9 @@ class Reader:
                 point_filter(call.filter),
                 None if call.full else BASIC_FIELDS,
             )
-            features = _fitting([feature_of(live.sae, point.payload) for point in points[: call.page_size]])
+            features = await off_loop(
+                points, lambda: _fitting([feature_of(live.sae, p.payload) for p in points[: call.page_size]])
+            )
             if len(features) == len(points):
                 return features, ""
             return features, page_token(listing, features[-1].index + 1)

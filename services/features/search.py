@@ -14,6 +14,7 @@ from services.features.catalogs import Catalogs, Live
 from services.features.embedding import Embedding
 from services.features.feature import SEARCHED, Hit, SearchMode
 from services.features.fusion import fused
+from services.features.off_loop import off_loop
 from services.features.payload import BASIC_FIELDS, CONTEXT, LABEL, WORDS, feature_of, point_filter
 from services.features.points import PointMaker
 from services.features.reading import Located, Reader, has_layer
@@ -93,7 +94,7 @@ class Searcher:
             rankings = await self._rankings(question, where, limit, exact=False)
             order = _order(rankings)[: call.top_k]
             home = await self._points_of(lives, [name for name, _ in order], question, full=call.full)
-            return _hits(order, rankings, home, question)
+            return await off_loop(order, lambda: _hits(order, rankings, home, question))
 
         return await self._catalogs.retried(work)
 
@@ -117,7 +118,7 @@ class Searcher:
                 order.setdefault(each.point.id, 0.0)
             first = list(order.items())[: call.top_k]
             home = await self._points_of(list(ids), [name for name, _ in first], question, full=False)
-            return _hits(first, rankings, home, question)
+            return await off_loop(first, lambda: _hits(first, rankings, home, question))
 
         return await self._catalogs.retried(work)
 

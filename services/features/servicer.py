@@ -9,6 +9,7 @@ import grpc
 from hearth.v1 import feature_service_pb2 as pb
 from hearth.v1 import feature_service_pb2_grpc as rpc
 from services.features.catalogue import Catalogue
+from services.features.off_loop import off_loop
 from services.features.wire import decode, encode
 from services.rpc.calls import owner
 
@@ -39,36 +40,38 @@ class FeatureServicer(rpc.FeatureServiceServicer):
     ) -> pb.BatchGetFeaturesResponse:
         """See the proto."""
         call = decode.batch_get(request)
-        return encode.features(
-            await self._catalogue.get(call.names, full=call.full, allow_missing=call.allow_missing)
-        )
+        found = await self._catalogue.get(call.names, full=call.full, allow_missing=call.allow_missing)
+        return await off_loop(found, lambda: encode.features(found))
 
     async def ListFeatures(
         self, request: pb.ListFeaturesRequest, context: Context
     ) -> pb.ListFeaturesResponse:
         """See the proto."""
-        return encode.page(*await self._catalogue.page(decode.page(request)))
+        features, token = await self._catalogue.page(decode.page(request))
+        return await off_loop(features, lambda: encode.page(features, token))
 
     async def SearchFeatures(
         self, request: pb.SearchFeaturesRequest, context: Context
     ) -> pb.SearchFeaturesResponse:
         """See the proto."""
         hits = await self._catalogue.search(decode.search(request))
-        return pb.SearchFeaturesResponse(hits=encode.hits(hits))
+        return pb.SearchFeaturesResponse(hits=await off_loop(hits, lambda: encode.hits(hits)))
 
     async def RerankFeatures(
         self, request: pb.RerankFeaturesRequest, context: Context
     ) -> pb.RerankFeaturesResponse:
         """See the proto."""
-        hits = await self._catalogue.rerank(decode.rerank(request))
-        return pb.RerankFeaturesResponse(hits=encode.hits(hits))
+        call = await off_loop(request.keys or request.ids, lambda: decode.rerank(request))
+        hits = await self._catalogue.rerank(call)
+        return pb.RerankFeaturesResponse(hits=await off_loop(hits, lambda: encode.hits(hits)))
 
     async def FindNeighbors(
         self, request: pb.FindNeighborsRequest, context: Context
     ) -> pb.FindNeighborsResponse:
         """See the proto."""
-        hits = await self._catalogue.neighbors(decode.neighbors(request))
-        return pb.FindNeighborsResponse(hits=encode.hits(hits))
+        call = await off_loop(request.keys or request.ids, lambda: decode.neighbors(request))
+        hits = await self._catalogue.neighbors(call)
+        return pb.FindNeighborsResponse(hits=await off_loop(hits, lambda: encode.hits(hits)))
 
     async def BeginImport(self, request: pb.BeginImportRequest, context: Context) -> pb.BeginImportResponse:
         """See the proto."""
@@ -78,7 +81,8 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         self, request: pb.BatchUpsertFeaturesRequest, context: Context
     ) -> pb.BatchUpsertFeaturesResponse:
         """See the proto."""
-        return encode.upserted(await self._catalogue.upsert(decode.upsert(request)))
+        call = await off_loop(request.features, lambda: decode.upsert(request))
+        return encode.upserted(await self._catalogue.upsert(call))
 
     async def CommitImport(
         self, request: pb.CommitImportRequest, context: Context

@@ -271,6 +271,14 @@ async def test_writing_over_what_is_shown_changes_it_and_only_it(catalogue: Cata
         assert hit.feature.index == 4
 
 
+async def test_a_feature_of_which_nothing_is_known_is_kept_and_listed(catalogue: Catalogue) -> None:
+    await import_features(catalogue, [Feature(SAE, index, "") for index in range(3)])
+    found = await shown(catalogue, 1)
+    assert replace(found, etag="", updated=None) == Feature(SAE, 1, "")
+    for mode in SearchMode:
+        assert await catalogue.search(asked("anything at all", mode)) == []
+
+
 async def test_a_label_that_is_taken_away_is_not_found_any_more(catalogue: Catalogue) -> None:
     await import_features(catalogue, FEATURES)
     await catalogue.upsert(UpsertCall([Upsert(replace(FEATURES[1], label="", description=""))]))
