@@ -109,6 +109,7 @@ def write(folder: Path, encoder: str, vectors: Mapping[str, Vector]) -> Path:
         # One key: with several, their order in the file is chance, and the bytes are not the same twice.
         info = json.dumps({"version": VERSION, "encoder": encoder})
         save_file(tensors, partial, {_INFO_KEY: info})
+        partial.chmod(0o644)  # safetensors makes its file readable to its owner alone
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         raise TableError(

@@ -61,7 +61,8 @@ def row(index: int) -> FeatureRow:
 def label(index: int) -> Label:
     """What the table calls a feature."""
     known = feature(index)
-    return Label(index, known.label, known.description, "offline", 0.75, 0.625, 0.5, 0.01)
+    description = "mostly '\0'" if index == COUNT - 1 else known.description
+    return Label(index, known.label, description, "offline", 0.75, 0.625, 0.5, 0.01)
 
 
 def write_features(folder: Path, sae: Sae, **changes: object) -> None:

@@ -82,6 +82,7 @@ def test_every_feature_arrives_as_the_tables_have_it(
     for index in (0, 1, COUNT - 1):
         expected = replace(
             feature(index, SAE),
+            description="mostly '␀'" if index == COUNT - 1 else feature(index).description,
             steerability=feature(index).steerability if index % 2 else None,
             suppressed=(replace(feature(index).suppressed[0], token="\0", id=5, weight=-1.5),),
             examples=tuple(replace(e, kind=e.kind or "quantile") for e in feature(index).examples),

@@ -25,6 +25,8 @@ _CLASSES = {
 }
 _ROLES = frozenset({"user", "assistant", "system"})
 _NAMED_TOKENS = 5
+_NULL, _NULL_SEEN = "\0", "␀"
+"""Where a label speaks of the token U+0000: databases cannot store it in texts."""
 
 
 def feature_of(sae: str, index: int, row: FeatureRow | None, label: Label | None, scale: float) -> Feature:
@@ -34,8 +36,8 @@ def feature_of(sae: str, index: int, row: FeatureRow | None, label: Label | None
     return Feature(
         sae=sae,
         index=index,
-        label=named.label,
-        description=named.description,
+        label=named.label.replace(_NULL, _NULL_SEEN),
+        description=named.description.replace(_NULL, _NULL_SEEN),
         label_source=named.source,
         label_score=named.score,
         label_fuzzing=named.fuzzing,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -33,31 +33,22 @@ def class_name(feature: Feature) -> str:
 
 def hit_table(hits: Sequence[Hit]) -> Table:
     """Features that were found, with what the query had in common with label, texts and words of each."""
-    several = len({hit.feature.sae for hit in hits}) > 1
-    table = _table(several)
-    for name in ("label", "text", "words"):
-        table.add_column(f"By\n{name}", justify="right", style="dim")
-    for hit in hits:
-        why = (hit.label_similarity, hit.context_similarity, hit.lexical_score)
-        table.add_row(*_cells(hit.feature, several), *("" if each is None else number(each) for each in why))
-    return table
+    found = {
+        "By\nlabel": [hit.label_similarity for hit in hits],
+        "By\ntext": [hit.context_similarity for hit in hits],
+        "By\nwords": [hit.lexical_score for hit in hits],
+    }
+    return _table([hit.feature for hit in hits], found)
 
 
-def feature_list(features: Iterable[Feature]) -> Table:
+def feature_list(features: Sequence[Feature]) -> Table:
     """Features of one SAE."""
-    table = _table(several=False)
-    for feature in features:
-        table.add_row(*_cells(feature, several=False))
-    return table
+    return _table(features, {})
 
 
 def neighbor_table(hits: Sequence[Hit]) -> Table:
     """Features that are like others, with their cosine."""
-    table = _table(several=False)
-    table.add_column("Cosine", justify="right")
-    for hit in hits:
-        table.add_row(*_cells(hit.feature, several=False), f"{hit.score:.2f}")
-    return table
+    return _table([hit.feature for hit in hits], {"Cosine": [hit.score for hit in hits]})
 
 
 def catalog_table(catalogs: Iterable[Catalog]) -> Table:
@@ -74,26 +65,34 @@ def catalog_table(catalogs: Iterable[Catalog]) -> Table:
     return table
 
 
-def _table(several: bool) -> Table:
+def _table(features: Sequence[Feature], more: Mapping[str, Sequence[float | None]]) -> Table:
+    """A row for each feature, with `more` numbers by the heading of their column. What no feature has is left out."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    several = len({each.sae for each in features}) > 1
     if several:
         table.add_column("SAE", style="dim", overflow="fold")
     table.add_column("Feature", justify="right", style="bold")
     table.add_column("Label", ratio=1)
     table.add_column("Class")
-    table.add_column("Score", justify="right")
-    table.add_column("Steers", justify="right")
-    table.add_column("Density", justify="right")
+    scores = {
+        "Score": [each.label_score for each in features],
+        "Output": [each.output_score for each in features],
+        "Steers": [each.steerability for each in features],
+    }
+    scores = {name: values for name, values in scores.items() if any(v is not None for v in values)}
+    more = {name: values for name, values in more.items() if any(v is not None for v in values)}
+    for name in (*scores, "Density"):
+        table.add_column(name, justify="right")
+    for name in more:
+        table.add_column(name, justify="right", style="dim")
+    for place, each in enumerate(features):
+        table.add_row(
+            *((each.sae,) if several else ()),
+            str(each.index),
+            label_text(each.label),
+            class_name(each),
+            *(measured(values[place]) for values in scores.values()),
+            percent(each.density),
+            *("" if (value := values[place]) is None else number(value) for values in more.values()),
+        )
     return table
-
-
-def _cells(feature: Feature, several: bool) -> tuple[str | Text, ...]:
-    return (
-        *((feature.sae,) if several else ()),
-        str(feature.index),
-        label_text(feature.label),
-        class_name(feature),
-        measured(feature.label_score),
-        measured(feature.steerability),
-        percent(feature.density),
-    )

@@ -51,9 +51,9 @@ def search(
 ) -> None:
     """Find features by what they are about.
 
-    Score is how well the label told held-out texts apart (AUROC; 0.5 is chance); Steers is how much of the feature
-    nudged texts gained while they stayed fluent. Unless --class names some, features of syntax, place and template
-    are left out.
+    Score is how well the label told held-out texts apart (AUROC; 0.5 is chance); Output, in nats, how much a nudge
+    raises what the feature promotes; Steers how much of the feature nudged texts gained while they stayed fluent.
+    Unless --class names some, features of syntax, place and template are left out.
 
       hearth features search "talk like a pirate"
 
