@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 
 from services.rpc.calls import OWNER_KEY
-from services.rpc.channel import connect
+from services.rpc.channel import connect, rpc_failures
 
 
 class Client:
@@ -36,3 +37,14 @@ class Client:
     def owned(owner: str) -> tuple[tuple[str, str], ...]:
         """The metadata of a call on somebody's behalf; nobody's where `owner` is empty."""
         return ((OWNER_KEY, owner),) if owner else ()
+
+
+async def pages(method: Any, request: Any, metadata: tuple[tuple[str, str], ...] = ()) -> AsyncIterator[Any]:
+    """The answers of a method that lists, page by page; `request` is changed."""
+    while True:
+        with rpc_failures():
+            response = await method(request, metadata=metadata)
+        yield response
+        request.page_token = response.next_page_token
+        if not request.page_token:
+            return

@@ -12,7 +12,7 @@ from hearth.v1 import feature_service_pb2 as pb
 from hearth.v1 import feature_service_pb2_grpc as pb_grpc
 from hearth.v1.steering_pb2 import FeatureKey
 from services.cli.answers import Revision
-from services.cli.clients.channel import Client
+from services.cli.clients.channel import Client, pages
 from services.cli.questions import FeatureName
 from services.cli.wire import features as wire
 from services.features.feature import Catalog, Feature, FeatureFilter, Hit, Relation, SearchMode
@@ -30,15 +30,8 @@ class FeatureClient(Client):
 
     async def catalogs(self) -> list[Catalog]:
         """All SAEs whose features are in the catalogue."""
-        found: list[Catalog] = []
-        page = ""
-        while True:
-            with rpc_failures():
-                response = await self._stub.ListCatalogs(pb.ListCatalogsRequest(page_token=page))
-            found += map(wire.catalog_from_proto, response.catalogs)
-            page = response.next_page_token
-            if not page:
-                return found
+        answered = pages(self._stub.ListCatalogs, pb.ListCatalogsRequest())
+        return [wire.catalog_from_proto(catalog) async for page in answered for catalog in page.catalogs]
 
     async def feature(self, name: FeatureName) -> Feature:
         """Everything that is known of a feature."""
@@ -62,18 +55,10 @@ class FeatureClient(Client):
     async def listed(self, sae: str, which: FeatureFilter, *, full: bool = False) -> AsyncIterator[Feature]:
         """The features of an SAE in order of index."""
         view = pb.FEATURE_VIEW_FULL if full else pb.FEATURE_VIEW_BASIC
-        page = ""
-        while True:
-            request = pb.ListFeaturesRequest(
-                sae=sae, page_token=page, filter=wire.filter_message(which), view=view
-            )
-            with rpc_failures():
-                response = await self._stub.ListFeatures(request)
-            for message in response.features:
+        request = pb.ListFeaturesRequest(sae=sae, filter=wire.filter_message(which), view=view)
+        async for page in pages(self._stub.ListFeatures, request):
+            for message in page.features:
                 yield wire.feature_from_proto(message)
-            page = response.next_page_token
-            if not page:
-                return
 
     async def search(
         self, query: str, *, sae: str, top_k: int, which: FeatureFilter, mode: SearchMode
@@ -105,16 +90,10 @@ class FeatureClient(Client):
 
     async def revisions(self, name: FeatureName) -> list[Revision]:
         """What people called a feature, newest first."""
-        found: list[Revision] = []
         request = pb.ListFeatureRevisionsRequest()
         _set_name(request, name)
-        while True:
-            with rpc_failures():
-                response = await self._stub.ListFeatureRevisions(request)
-            found += map(wire.revision_from_proto, response.revisions)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return found
+        answered = pages(self._stub.ListFeatureRevisions, request)
+        return [wire.revision_from_proto(each) async for page in answered for each in page.revisions]
 
     async def rename(
         self, feature: Feature, *, label: str | None, description: str | None, note: str, owner: str

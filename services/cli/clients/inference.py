@@ -10,7 +10,7 @@ from hearth.v1 import inference_service_pb2 as pb
 from hearth.v1 import inference_service_pb2_grpc as pb_grpc
 from hearth.v1 import prompt_pb2
 from services.cli import answers
-from services.cli.clients.channel import Client
+from services.cli.clients.channel import Client, pages
 from services.cli.questions import Generation, Prompt
 from services.cli.wire import inference as wire
 from services.rpc.channel import rpc_failures
@@ -31,15 +31,8 @@ class InferenceClient(Client):
 
     async def models(self) -> list[answers.ModelInfo]:
         """All models that are served."""
-        found: list[answers.ModelInfo] = []
-        page = ""
-        while True:
-            with rpc_failures():
-                response = await self._stub.ListModels(pb.ListModelsRequest(page_token=page))
-            found += map(wire.model_from_proto, response.models)
-            page = response.next_page_token
-            if not page:
-                return found
+        answered = pages(self._stub.ListModels, pb.ListModelsRequest())
+        return [wire.model_from_proto(model) async for page in answered for model in page.models]
 
     async def sae(self) -> answers.SaeInfo | None:
         """The SAE that features without one are of; None where it is not clear which."""

@@ -9,7 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from hearth.v1 import variant_service_pb2 as pb
 from hearth.v1 import variant_service_pb2_grpc as pb_grpc
-from services.cli.clients.channel import Client
+from services.cli.clients.channel import Client, pages
 from services.cli.saved import SavedVariant, VariantDraft
 from services.cli.wire import variants as wire
 from services.rpc.channel import rpc_failures
@@ -27,15 +27,9 @@ class VariantClient(Client):
 
     async def listed(self, *, deleted: bool = False) -> list[SavedVariant]:
         """All of the owner's variants, newest first."""
-        found: list[SavedVariant] = []
         request = pb.ListVariantsRequest(show_deleted=deleted)
-        while True:
-            with rpc_failures():
-                response = await self._stub.ListVariants(request, metadata=self._metadata)
-            found += map(wire.variant_from_proto, response.variants)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return found
+        answered = pages(self._stub.ListVariants, request, self._metadata)
+        return [wire.variant_from_proto(each) async for page in answered for each in page.variants]
 
     async def named(self, name: str) -> SavedVariant:
         """The variant of a name."""
