@@ -30,7 +30,14 @@ from services.features.store.base import (
 from services.features.words import WordVectors
 
 RANKED = 100
-"""Places of each ranking that are fused, or as many as are asked for where these are more."""
+"""Places of each ranking, or as many as are asked for where these are more."""
+WORDS_FUSED = 10
+"""Places of the ranking by words that count in a fusion; further down, the words stand somewhere in a long text.
+
+Measured with 40 everyday concepts on the embedded default (the truth of `python -m bench.concepts`): with 10 places, the
+first ten features hold one that fires on the concept for 82 % of the queries, with 100 for 72 %, without words for 82 %;
+17.0, 14.8 and 16.2 % of the ten fire on it.
+"""
 SIGNALS = {
     SearchMode.HYBRID: (LABEL, CONTEXT, WORDS),
     SearchMode.LABEL: (LABEL,),
@@ -181,7 +188,8 @@ def _order(rankings: Mapping[str, Ranking]) -> list[tuple[str, float]]:
     if len(rankings) == 1:
         (only,) = rankings.values()
         return list(only.scores.items())
-    return fused([list(ranking.scores) for ranking in rankings.values()])
+    places = {WORDS: WORDS_FUSED}
+    return fused([list(ranking.scores)[: places.get(name)] for name, ranking in rankings.items()])
 
 
 def _hits(

@@ -8,6 +8,7 @@ from services.errors import NotFound
 from services.features.catalogue import Catalogue
 from services.features.feature import FeatureClass, FeatureFilter, Hit, SearchMode
 from services.features.requests import Names, RerankCall
+from services.features.search import WORDS_FUSED
 from tests.features.conftest import Opened
 from tests.features.made_features import SAE, asked, feature, import_features, names
 
@@ -36,8 +37,12 @@ async def test_a_hybrid_score_is_the_sum_of_reciprocal_ranks(searched: Catalogue
     query = "snow and ice on the lake"
     hybrid = await searched.search(asked(query, top_k=5))
     orders = [
-        indices(await searched.search(asked(query, mode, top_k=100)))
-        for mode in (SearchMode.LABEL, SearchMode.CONTEXT, SearchMode.LEXICAL)
+        indices(await searched.search(asked(query, mode, top_k=places)))
+        for mode, places in (
+            (SearchMode.LABEL, 100),
+            (SearchMode.CONTEXT, 100),
+            (SearchMode.LEXICAL, WORDS_FUSED),
+        )
     ]
     for hit in hybrid:
         index = hit.feature.index
