@@ -34,9 +34,9 @@ RANKED = 100
 WORDS_FUSED = 10
 """Places of the ranking by words that count in a fusion; further down, the words stand somewhere in a long text.
 
-Measured with 40 everyday concepts on the embedded default, as `python -m bench.concepts` does: with 10 places, the first
-ten features hold one that fires on the concept for 82 % of the queries, with 100 for 72 %, without words for 82 %; of
-the ten, 17.0, 14.8 and 16.2 % fire on it.
+Measured with 40 everyday concepts on the embedded default, as `python -m bench.concepts` does: with 10 places, the
+first ten features hold one that fires on the concept for 82 % of the queries, with 100 for 72 %, without words for
+82 %; of the ten, 17.0, 14.8 and 16.2 % fire on it.
 """
 SIGNALS = {
     SearchMode.HYBRID: (LABEL, CONTEXT, WORDS),
