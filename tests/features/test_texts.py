@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
 import hypothesis
 from hypothesis import strategies as st
 
-from services.features.feature import Example, Feature, TokenWeight
+from services.features.feature import NAMESPACE, Example, Feature, TokenWeight, feature_id
 from services.features.fusion import K, fused
 from services.features.payload import BASIC_FIELDS, DETAIL, feature_of, payload_of
 from services.features.texts import EXCERPTS, context_text, label_text, words_text
@@ -55,6 +56,11 @@ def test_words_are_those_of_label_description_contexts_and_promoted_tokens() -> 
     for word in ("ships", "fires on", "sailors", "schooner"):
         assert word in found
     assert words_text(Feature("s", 0, "")) == ""
+
+
+def test_an_id_is_the_uuid5_of_sae_and_index() -> None:
+    for sae, index in (("tiny/layer-3", 0), ("", 4_294_967_295), ("größe/ß", 7)):
+        assert feature_id(sae, index) == str(uuid.uuid5(NAMESPACE, f"{sae}/{index}"))
 
 
 def test_a_point_holds_all_of_a_feature_and_what_basic_answers_need_apart() -> None:
