@@ -169,22 +169,22 @@ class EdgeStore:
             records = shard.edge.retrieve(
                 [*ids], with_payload=edge_words.payload_fields(fields), with_vector=list(vectors) or False
             )
-            return {str(record.id): edge_words.found(record, vectors) for record in records}
+            found = [edge_words.read(record, vectors) for record in records]
+            return {point.id: point for point in found}
 
         return self._use(collection, work)
 
     def _scroll(self, collection: str, request: ScrollRequest, vectors: Sequence[str]) -> list[FoundPoint]:
-        return self._use(
-            collection,
-            lambda shard: [edge_words.found(record, vectors) for record in shard.edge.scroll(request)[0]],
-        )
+        def work(shard: Shard) -> list[FoundPoint]:
+            return [edge_words.read(record, vectors) for record in shard.edge.scroll(request)[0]]
+
+        return self._use(collection, work)
 
     def _query(self, collection: str, queries: Sequence[VectorQuery]) -> list[list[FoundPoint]]:
         def work(shard: Shard) -> list[list[FoundPoint]]:
-            request = QueryBatchRequest([edge_words.query(query) for query in queries])
-            return [
-                [edge_words.found(point) for point in answer] for answer in shard.edge.query_batch(request)
-            ]
+            requests = [edge_words.query(query, shard.width(query.where)) for query in queries]
+            answers = shard.edge.query_batch(QueryBatchRequest(requests))
+            return [[edge_words.scored(point) for point in answer] for answer in answers]
 
         return self._use(collection, work)
 

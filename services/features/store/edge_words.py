@@ -117,8 +117,8 @@ def _condition(clause: Clause) -> Condition:
     return HasIdCondition(set(clause.ids))
 
 
-def query(value: VectorQuery) -> QueryRequest:
-    """A query. One among given points compares with every one of them."""
+def query(value: VectorQuery, width: int) -> QueryRequest:
+    """A query that keeps so many candidates in view. One among given points compares with every one of them."""
     return QueryRequest(
         limit=value.limit,
         query=Query.Nearest(vector(value.vector), using=value.using),
@@ -127,7 +127,7 @@ def query(value: VectorQuery) -> QueryRequest:
         with_vector=False,
         params=SearchParams(
             exact=value.exact or value.where.ids is not None,
-            hnsw_ef=max(tuning.SEARCH_WIDTH, value.limit),
+            hnsw_ef=max(width, value.limit),
             quantization=QuantizationSearchParams(rescore=True, oversampling=tuning.OVERSAMPLING),
             acorn=AcornSearchParams(enable=True, max_selectivity=tuning.SPARSE_FILTER),
         ),
@@ -139,12 +139,13 @@ def payload_fields(fields: tuple[str, ...] | None) -> bool | list[str]:
     return True if fields is None else list(fields) or False
 
 
-def found(value: Record | ScoredPoint, vectors: Sequence[str] = ()) -> FoundPoint:
+def scored(value: ScoredPoint) -> FoundPoint:
+    """A point that a query found."""
+    return FoundPoint(str(value.id), value.payload or {}, score=value.score)
+
+
+def read(value: Record, vectors: Sequence[str]) -> FoundPoint:
     """A point that was read, with these dense vectors."""
     stored = value.vector if vectors and isinstance(value.vector, dict) else {}
-    return FoundPoint(
-        str(value.id),
-        value.payload or {},
-        {name: np.asarray(stored[name], np.float32) for name in vectors if name in stored},
-        value.score if isinstance(value, ScoredPoint) else 0.0,
-    )
+    dense = {name: np.asarray(stored[name], np.float32) for name in vectors if name in stored}
+    return FoundPoint(str(value.id), value.payload or {}, dense)

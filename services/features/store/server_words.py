@@ -143,7 +143,9 @@ def query(collection: str, value: VectorQuery) -> qdrant.QueryPoints:
         with_payload=payload_fields(value.fields),
         params=qdrant.SearchParams(
             exact=value.exact or value.where.ids is not None,
-            hnsw_ef=max(tuning.SEARCH_WIDTH, value.limit),
+            hnsw_ef=max(
+                tuning.FILTERED_WIDTH, value.limit
+            ),  # how much a filter leaves, the server alone knows
             quantization=qdrant.QuantizationSearchParams(rescore=True, oversampling=tuning.OVERSAMPLING),
             acorn=qdrant.AcornSearchParams(enable=True, max_selectivity=tuning.SPARSE_FILTER),
         ),
