@@ -237,10 +237,7 @@ async def test_a_search_for_words_weighs_rare_words_more(filled: VectorStore) ->
     assert set(indices(found)[: COUNT // 5]) == {i for i in ALL if i % 5 == 2}
     assert found[0].score == pytest.approx(idf[2] + 0.5 * idf[9], rel=1e-3)
     assert found[-1].score == pytest.approx(0.5 * idf[9], rel=1e-3)
-
-
-async def test_a_word_that_no_point_has_finds_nothing(filled: VectorStore) -> None:
-    assert await filled.query("features", [VectorQuery("words", words([77]), 5)]) == [[]]
+    assert await filled.query("features", [VectorQuery("words", words([77]), 5)]) == [[]]  # which none has
 
 
 async def test_several_queries_are_answered_in_their_order_each_with_its_own_filter(
