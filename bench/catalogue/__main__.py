@@ -63,6 +63,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, help="where the tables go (standard output alone)")
     chosen = parser.parse_args(argv)
+    chosen.rounds = chosen.rounds or (1 if chosen.quick else 3)
     if chosen.features is not None and chosen.features < 256:
         parser.error("--features: at least 256")
     return chosen
@@ -70,7 +71,6 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 async def run(chosen: argparse.Namespace) -> list[str]:
     """The parts of the report, after its head."""
-    rounds = chosen.rounds or (1 if chosen.quick else 3)
     count = chosen.features or (QUICK_FEATURES if chosen.quick else FEATURES)
     encoder = minilm_loader(None, threads=1)()
     most = count // SEEDS_SHARE
@@ -86,7 +86,7 @@ async def run(chosen: argparse.Namespace) -> list[str]:
             bench = Bench(made, Catalogue(channel), questions, encoder, counts, draw)
             sections = bench.sections()
             await bench.warm_up()
-            results = await measured(sections, rounds, _tell)
+            results = await measured(sections, chosen.rounds, _tell)
             parts += [render(section, results) for section in sections]
             labels = questions.labels[:RECALLED]
             neighbors = draw.choice(len(made), len(labels), replace=False).tolist()
@@ -101,9 +101,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     end_orderly()
     parts = asyncio.run(run(chosen))
     date = time.strftime("%Y-%m-%d", time.gmtime(started))
+    several = f"medians of {chosen.rounds} interleaved rounds with their extremes"
+    rounds = several if chosen.rounds > 1 else "one round"
     head = (
         f"    {shlex.join(['python', '-m', 'bench.catalogue', *given])}\n\n{date}, "
-        f"{(time.time() - started) / 60:.0f} minutes, medians of interleaved rounds with their extremes.\n\n{machine}"
+        f"{(time.time() - started) / 60:.0f} minutes, {rounds}.\n\n{machine}"
     )
     load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     text = "\n\n".join([f"{head}\n- load average at the end: {load}\n{parts[0]}", *parts[1:]]) + "\n"

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bench.catalogue.made import SAE
 from bench.measures import quantile
@@ -25,6 +26,7 @@ class Catalogue:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub: pb_grpc.FeatureServiceAsyncStub = pb_grpc.FeatureServiceStub(channel)
+        self._health = health_pb2_grpc.HealthStub(channel)
 
     async def search(
         self,
@@ -54,6 +56,10 @@ class Catalogue:
         """How many of these features came."""
         request = pb.BatchGetFeaturesRequest(keys=_keys(indices))
         return len((await self._stub.BatchGetFeatures(request)).features)
+
+    async def health(self) -> None:
+        """A call that reads nothing: what gRPC in Python takes, on both sides."""
+        await self._health.Check(health_pb2.HealthCheckRequest())
 
 
 def _keys(indices: Sequence[int]) -> list[FeatureKey]:

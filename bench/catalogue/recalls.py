@@ -17,6 +17,8 @@ from bench.report import table
 from hearth.v1 import feature_service_pb2 as pb
 from services.features.encoders import SentenceEncoder
 
+_WORST = 20
+"""Queries that are named on the way, for whoever looks into it."""
 _GOAL = Goal("mean", 0.99, at_least=True)
 
 
@@ -37,7 +39,11 @@ async def render(
         ("search of labels, filtered", made.searched & steers, STEERS),
     ):
         found = [await catalogue.search(label, LABEL, TOP, least) for label in labels]
-        rows.append(_row(name, _recalls(found, made.labels, vectors, where), (_GOAL,)))
+        recalls = _recalls(found, made.labels, vectors, where)
+        rows.append(_row(name, recalls, (_GOAL,)))
+        worst = sorted((value, label) for value, label in zip(recalls, labels, strict=True) if value < 1)
+        for value, label in worst[:_WORST]:
+            tell(f"recall: {name}: {value:.1f} of {label!r}")
     for name, relation, matrix in (
         ("neighbours by label", pb.NEIGHBOR_RELATION_LABEL, made.labels),
         ("neighbours by decoder", pb.NEIGHBOR_RELATION_DECODER, made.decoders),
