@@ -46,7 +46,7 @@ $(STAMP):
 	@deploy/environment.sh .venv "$(PYTHON)" 3000
 	@echo "Installing Hearth's dependencies (about 1.7 GB with the CPU build of torch; once)."
 	@$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt pip \
-	  && $(BIN)/python $(PIP_INSTALL) --resume-retries 10 --constraint constraints.txt --editable '.[inference,features,saelab,cli,dev]' \
+	  && $(BIN)/python $(PIP_INSTALL) --resume-retries 10 --constraint constraints.txt --editable '.[inference,features,autosteer,saelab,cli,dev]' \
 	  || { echo "The installation stopped before its end. If a download broke off, run the same command again: what has arrived is kept." >&2; exit 1; }
 	@rm -f .venv/installed-* && touch $@
 
