@@ -122,7 +122,7 @@ class Advance:
         if not work.decode:
             self._keep_prefix(work)
         if logits is not None and not sequence.generates and not sequence.is_shadow:
-            sequence.logits.append(logits)
+            sequence.logits.append(_next_logprobs(work, logits) if sequence.scores_next else logits)
 
     def _keep_prefix(self, work: Work) -> None:
         sequence, kv = work.sequence, self._model.kv
@@ -147,8 +147,9 @@ class Advance:
         if not sequence.generates:
             if sequence.prefilling:
                 return sequence, events, False
-            logits = torch.cat(sequence.logits) if sequence.logits else None
-            return sequence, [*events, Read(logits)], True
+            read = torch.cat(sequence.logits) if sequence.logits else None
+            answer = Read(None, read) if sequence.scores_next else Read(read)
+            return sequence, [*events, answer], True
         if abort is not None:
             self._flush(sequence, events)
             events.append(self._finished(sequence, FinishReason.ABORTED, abort=abort))
@@ -246,6 +247,14 @@ class Advance:
             sequence.steered.compiled,
             counts,
         )
+
+
+def _next_logprobs(work: Work, logits: Tensor) -> Tensor:
+    """The log probability of the token that follows each wanted row: whole rows of long texts fill the memory."""
+    tokens = work.sequence.tokens
+    follow = [tokens[p + 1] for p in work.sequence.logit_rows if work.start <= p < work.end]
+    taken = logits.gather(1, torch.tensor(follow, device=logits.device)[:, None])[:, 0]
+    return taken - logits.logsumexp(-1)
 
 
 def _samples(work: Work) -> bool:

@@ -89,10 +89,10 @@ class ModelHost:
                     )
                 done = TokenizedPrompt(list(ids), [])
             case TextPrompt(text):
-                self._refuse_long(len(text.encode()), allowed, field)
+                self.refuse_long(len(text.encode()), allowed, field)
                 done = TokenizedPrompt(await asyncio.to_thread(self.tokenizer.encode_text, text), [])
             case ChatPrompt(messages):
-                self._refuse_long(sum(len(m.content.encode()) for m in messages), allowed, field)
+                self.refuse_long(sum(len(m.content.encode()) for m in messages), allowed, field)
                 chat = await asyncio.to_thread(self.tokenizer.encode_chat, messages, open_turn)
                 done = TokenizedPrompt(chat.ids, chat.spans)
         if not done.ids:
@@ -101,7 +101,7 @@ class ModelHost:
             raise PromptTooLong(field, len(done.ids), allowed)
         return done
 
-    def _refuse_long(self, size: int, allowed: int, field: str) -> None:
+    def refuse_long(self, size: int, allowed: int, field: str) -> None:
         """Refuses without tokenising what cannot fit: each token has at most so many bytes."""
         least = size // self.tokenizer.longest_piece
         if least > allowed:
@@ -139,6 +139,7 @@ class ModelHost:
         owner: str,
         captures: dict[int, Capture] | None = None,
         logit_rows: tuple[int, ...] = (),
+        scores_next: bool = False,
     ) -> Sequence:
         """A sequence whose prompt is only read, up to the last block that a capture or the logits need."""
         compiled = self._compile(steering, False)
@@ -155,6 +156,7 @@ class ModelHost:
             fingerprint=None if captures else _reuse(compiled, False),
             last_layer=max(captures) if captures and not logit_rows else None,
             logit_rows=logit_rows,
+            scores_next=scores_next,
         )
         if compiled is not None and compiled.steering.gates_on_entropy:
             sequence.shadow = _shadow(sequence)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -36,6 +37,7 @@ from services.inference.streams import EventStream, run
 from services.inference.tokenizer import MessageSpan
 from services.steering.edits import Steering
 
+T = TypeVar("T")
 PROMPTS_AT_ONCE = 16
 """Prompts of one request that wait or run in the engine together: others' requests find room between them."""
 
@@ -93,9 +95,9 @@ async def compute_logits(host: ModelHost, call: LogitsCall, owner: str) -> Logit
     done = await host.tokenize(call.prompt, open_turn=True)
     position = _position(call.position, len(done.ids))
     ids = done.ids[: position + 1]
-    read = await _read(host, ids, call.steering, owner, {}, (position,))
-    assert read.logits is not None
-    return Logits(position, read.logits[0], call.top_k, call.token_ids)
+    answer = await read(host, ids, call.steering, owner, {}, (position,))
+    assert answer.logits is not None
+    return Logits(position, answer.logits[0], call.top_k, call.token_ids)
 
 
 async def inspect(host: ModelHost, call: InspectCall, owner: str) -> AsyncGenerator[InspectedRun]:
@@ -115,13 +117,13 @@ async def inspect(host: ModelHost, call: InspectCall, owner: str) -> AsyncGenera
             loop.call_soon_threadsafe(news.put_nowait, (seen + offset, rows, sinks))
         seen += len(h)
 
-    async def read() -> None:
+    async def read_all() -> None:
         try:
-            await _read(host, done.ids, call.steering, owner, {sae.layer: take})
+            await read(host, done.ids, call.steering, owner, {sae.layer: take})
         finally:
             news.put_nowait(None)
 
-    reading = asyncio.create_task(read())
+    reading = asyncio.create_task(read_all())
     first = True
     try:
         while (item := await news.get()) is not None:
@@ -194,7 +196,7 @@ async def _pool_all(
             done = await host.tokenize(prompt, open_turn=False, field=where)
             chosen = _chosen(prompt, done, over, number)
             seen = _Residuals()
-            await _read(host, done.ids, Steering(), owner, {sae.layer: seen.take})
+            await read(host, done.ids, Steering(), owner, {sae.layer: seen.take})
             h, live = torch.cat(seen.parts), torch.cat(seen.live)
             return await asyncio.wrap_future(
                 host.engine.run_exclusively(
@@ -202,11 +204,16 @@ async def _pool_all(
                 )
             )
 
+    return await all_of([one(number, prompt) for number, prompt in enumerate(prompts)])
+
+
+async def all_of(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all of them return, in order. Raises what the first to fail raises, and ends the others."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(number, prompt)) for number, prompt in enumerate(prompts)]
+            tasks = [group.create_task(work) for work in works]
     except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None  # the first to fail; the group has cancelled the others
+        raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
 
 
@@ -219,16 +226,27 @@ def _chosen(prompt: Prompt, done: TokenizedPrompt, over: PoolOver, number: int) 
     return None
 
 
-async def _read(
+async def read(
     host: ModelHost,
     ids: list[int],
     steering: Steering,
     owner: str,
     captures: dict[int, Capture],
     logit_rows: tuple[int, ...] = (),
+    *,
+    scores_next: bool = False,
 ) -> Read:
+    """Has the engine read a prompt."""
     stream = EventStream()
-    sequence = host.reading(ids, steering, stream.sink, owner=owner, captures=captures, logit_rows=logit_rows)
+    sequence = host.reading(
+        ids,
+        steering,
+        stream.sink,
+        owner=owner,
+        captures=captures,
+        logit_rows=logit_rows,
+        scores_next=scores_next,
+    )
     async with aclosing(run(host.engine, sequence, stream)) as events:
         async for event in events:
             if isinstance(event, Read):

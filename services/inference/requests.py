@@ -68,6 +68,17 @@ class LogitsCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreCall:
+    """Asks how likely texts are after prompts."""
+
+    model: str
+    continuations: tuple[tuple[Prompt, str], ...]
+    """Prompt and text."""
+    steering: Steering
+    token_logprobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class InspectCall:
     """Asks for activations at every token."""
 

@@ -82,6 +82,8 @@ class Read:
     """A prompt was read to its end: a request without generation is done. `logits` where they were asked for."""
 
     logits: Float[Tensor, "rows vocabulary"] | None
+    logprobs: Float[Tensor, " rows"] | None = None
+    """Of the token that follows each of these rows, in nats, where that was asked for instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ class Sequence:
     """The last block that it needs; None for all."""
     logit_rows: tuple[int, ...] = ()
     """Prompt positions whose next-token logits a read wants."""
+    scores_next: bool = False
+    """Whether of each of these rows only the log probability of the token that follows is wanted."""
     is_shadow: bool = False
     """Whether it only runs ahead of another."""
     shadow: Sequence | None = None

@@ -11,6 +11,7 @@ from services.inference.generation import generate
 from services.inference.host import new_seed
 from services.inference.hosts import Hosts
 from services.inference.readings import attribute, batch_inspect, compute_logits, contrast, inspect
+from services.inference.scoring import score_texts
 from services.inference.wire import decode, encode, encode_readings
 from services.rpc.calls import Context, owner
 
@@ -54,6 +55,12 @@ class InferenceServicer(rpc.InferenceServiceServicer):
         call = decode.logits(request)
         host = self._hosts.get(call.model)
         return encode_readings.logits(host, await compute_logits(host, call, owner(context)))
+
+    async def ScoreTexts(self, request: pb.ScoreTextsRequest, context: Context) -> pb.ScoreTextsResponse:
+        """See the proto."""
+        call = decode.score_texts(request)
+        host = self._hosts.get(call.model)
+        return encode_readings.scores(call, await score_texts(host, call, owner(context)))
 
     async def Inspect(
         self, request: pb.InspectRequest, context: Context

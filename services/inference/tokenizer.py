@@ -83,6 +83,10 @@ class Tokenizer:
         """Plain text with the tokenizer's own special tokens."""
         return list(self._backend.encode(text, add_special_tokens=True).ids)
 
+    def encode_continuation(self, text: str) -> list[int]:
+        """Text that goes on from something: without special tokens."""
+        return list(self._backend.encode(text, add_special_tokens=False).ids)
+
     def encode_chat(self, messages: Sequence[Message], open_turn: bool) -> TokenizedChat:
         """A chat through the template. Raises InvalidField where the template refuses it."""
         if not self.has_chat_template:

@@ -219,3 +219,37 @@ def test_errors_carry_reason_field_and_request_id(stub: rpc.InferenceServiceStub
         assert failure.reason is reason
         assert failure.field
         assert failure.request_id
+
+
+def test_a_text_is_as_likely_as_it_was_when_it_was_written(stub: rpc.InferenceServiceStub) -> None:
+    steering = nudges((1, 0.3))
+    sampling = pb.Sampling(max_tokens=12, temperature=0, logprobs=True)
+    answers = list(
+        stub.Generate(
+            pb.GenerateRequest(prompt=chat(QUESTION), steering=steering, sampling=sampling), timeout=TIMEOUT
+        )
+    )
+    text = "".join(a.delta.text for a in answers if a.HasField("delta"))
+    written = [t.logprob for a in answers if a.HasField("delta") for t in a.delta.logprobs]
+    same = pb.Continuation(prompt=chat(QUESTION), text=text)
+    other = pb.Continuation(prompt=chat(QUESTION), text="Purple of the of of.")
+    request = pb.ScoreTextsRequest(continuations=[same, other], steering=steering, token_logprobs=True)
+    read, unlikely = stub.ScoreTexts(request, timeout=TIMEOUT).scores
+    assert list(read.token_logprobs) == pytest.approx(written[: read.tokens], abs=1e-3)
+    assert read.logprob == pytest.approx(sum(read.token_logprobs), abs=1e-3)
+    assert unlikely.logprob / unlikely.tokens < read.logprob / read.tokens - 2
+    plain = stub.ScoreTexts(pb.ScoreTextsRequest(continuations=[same]), timeout=TIMEOUT).scores[0]
+    assert plain.logprob != pytest.approx(read.logprob, abs=0.01)
+    assert not plain.token_logprobs
+
+
+def test_a_text_without_tokens_is_refused_by_its_place(stub: rpc.InferenceServiceStub) -> None:
+    request = pb.ScoreTextsRequest(
+        continuations=[
+            pb.Continuation(prompt=chat(QUESTION), text="Fine."),
+            pb.Continuation(prompt=chat(QUESTION)),
+        ]
+    )
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.ScoreTexts(request, timeout=TIMEOUT)
+    assert [v.field for v in RpcFailure.of(refused.value).violations] == ["continuations[1].text"]

@@ -113,6 +113,14 @@ def valid_requests() -> list[tuple[str, Message]]:
             ),
         ),
         (
+            "ScoreTexts",
+            pb.ScoreTextsRequest(
+                continuations=[pb.Continuation(prompt=spoken, text="It is deep.")],
+                steering=steering(False),
+                token_logprobs=True,
+            ),
+        ),
+        (
             "Inspect",
             pb.InspectRequest(prompt=text, steering=steering(False), feature_indices=[1, 2, 3], top_k=2),
         ),

@@ -19,6 +19,7 @@ from services.inference.requests import (
     LogitsCall,
     PoolOver,
     Prompt,
+    ScoreCall,
     TextPrompt,
     TokenizeCall,
     TokenPrompt,
@@ -127,6 +128,20 @@ def logits(request: pb.ComputeLogitsRequest) -> LogitsCall:
         request.position if request.HasField("position") else None,
         top_k,
         tuple(request.token_ids),
+    )
+
+
+def score_texts(request: pb.ScoreTextsRequest) -> ScoreCall:
+    """A ScoreTextsRequest."""
+    _check_count(request.continuations, 1, MAX_PROMPTS, "continuations", "texts")
+    return ScoreCall(
+        request.model,
+        tuple(
+            (prompt(c.prompt, f"continuations[{n}].prompt"), c.text)
+            for n, c in enumerate(request.continuations)
+        ),
+        steering_from_proto(request.steering),
+        request.token_logprobs,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from hearth.v1 import inference_service_pb2 as pb
@@ -10,6 +12,7 @@ from services.inference.contrast import Contrast, FeatureContrast
 from services.inference.host import ModelHost
 from services.inference.inspection import SparseRows
 from services.inference.readings import InspectedRun, Logits, PooledBatch
+from services.inference.requests import ScoreCall
 from services.inference.sampling import entropy
 from services.inference.wire.encode import spans, token
 
@@ -34,6 +37,18 @@ def logits(host: ModelHost, answer: Logits) -> pb.ComputeLogitsResponse:
         top=[one(n) for n in best],
         named=[one(n) for n in answer.named],
         entropy=float(entropy(answer.row[None])[0]),
+    )
+
+
+def scores(call: ScoreCall, answer: list[list[float]]) -> pb.ScoreTextsResponse:
+    """How likely texts are."""
+    return pb.ScoreTextsResponse(
+        scores=[
+            pb.ContinuationScore(
+                tokens=len(each), logprob=math.fsum(each), token_logprobs=each if call.token_logprobs else ()
+            )
+            for each in answer
+        ]
     )
 
 

@@ -1133,6 +1133,130 @@ class ComputeLogitsResponse(_message.Message):
 Global___ComputeLogitsResponse: _TypeAlias = ComputeLogitsResponse  # noqa: Y015
 
 @_typing.final
+class Continuation(_message.Message):
+    """A text and what it follows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The text; tokenised by itself, without special tokens. At least one token."""
+    @_builtins.property
+    def prompt(self) -> _prompt_pb2.Prompt:
+        """What it follows; a chat opens the assistant's turn."""
+
+    def __init__(
+        self,
+        *,
+        prompt: _prompt_pb2.Prompt | None = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prompt", b"prompt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prompt", b"prompt", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Continuation: _TypeAlias = Continuation  # noqa: Y015
+
+@_typing.final
+class ScoreTextsRequest(_message.Message):
+    """Asks how likely texts are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    CONTINUATIONS_FIELD_NUMBER: _builtins.int
+    STEERING_FIELD_NUMBER: _builtins.int
+    TOKEN_LOGPROBS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model; empty means the only one served."""
+    token_logprobs: _builtins.bool
+    """Return the log probability of each token too."""
+    @_builtins.property
+    def continuations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Continuation]:
+        """The texts, 1 to 256."""
+
+    @_builtins.property
+    def steering(self) -> _steering_pb2.Steering:
+        """How the model is steered while it reads each of them, the text's tokens counting as prompt; Abort and Notify are
+        refused.
+        """
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        continuations: _abc.Iterable[Global___Continuation] | None = ...,
+        steering: _steering_pb2.Steering | None = ...,
+        token_logprobs: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["steering", b"steering"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["continuations", b"continuations", "model", b"model", "steering", b"steering", "token_logprobs", b"token_logprobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoreTextsRequest: _TypeAlias = ScoreTextsRequest  # noqa: Y015
+
+@_typing.final
+class ContinuationScore(_message.Message):
+    """How likely a text is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKENS_FIELD_NUMBER: _builtins.int
+    LOGPROB_FIELD_NUMBER: _builtins.int
+    TOKEN_LOGPROBS_FIELD_NUMBER: _builtins.int
+    tokens: _builtins.int
+    """The number of its tokens."""
+    logprob: _builtins.float
+    """The log probability of the whole text in nats: the sum over its tokens."""
+    @_builtins.property
+    def token_logprobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The log probability of each token in nats, where asked for."""
+
+    def __init__(
+        self,
+        *,
+        tokens: _builtins.int = ...,
+        logprob: _builtins.float = ...,
+        token_logprobs: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprob", b"logprob", "token_logprobs", b"token_logprobs", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContinuationScore: _TypeAlias = ContinuationScore  # noqa: Y015
+
+@_typing.final
+class ScoreTextsResponse(_message.Message):
+    """How likely texts are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContinuationScore]:
+        """One for each text, in order."""
+
+    def __init__(
+        self,
+        *,
+        scores: _abc.Iterable[Global___ContinuationScore] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scores", b"scores"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoreTextsResponse: _TypeAlias = ScoreTextsResponse  # noqa: Y015
+
+@_typing.final
 class SparseRows(_message.Message):
     """Rows of a sparse matrix (compressed sparse rows), largest value first in each row."""
 

@@ -56,6 +56,11 @@ class InferenceServiceStub(object):
                 request_serializer=hearth_dot_v1_dot_inference__service__pb2.ComputeLogitsRequest.SerializeToString,
                 response_deserializer=hearth_dot_v1_dot_inference__service__pb2.ComputeLogitsResponse.FromString,
                 _registered_method=True)
+        self.ScoreTexts = channel.unary_unary(
+                '/hearth.v1.InferenceService/ScoreTexts',
+                request_serializer=hearth_dot_v1_dot_inference__service__pb2.ScoreTextsRequest.SerializeToString,
+                response_deserializer=hearth_dot_v1_dot_inference__service__pb2.ScoreTextsResponse.FromString,
+                _registered_method=True)
         self.Inspect = channel.unary_stream(
                 '/hearth.v1.InferenceService/Inspect',
                 request_serializer=hearth_dot_v1_dot_inference__service__pb2.InspectRequest.SerializeToString,
@@ -111,6 +116,13 @@ class InferenceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ScoreTexts(self, request, context):
+        """How likely texts are as answers to prompts, token by token under the model as steered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Inspect(self, request, context):
         """Feature activations at every token of a prompt, streamed in runs of tokens.
         """
@@ -161,6 +173,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.ComputeLogits,
                     request_deserializer=hearth_dot_v1_dot_inference__service__pb2.ComputeLogitsRequest.FromString,
                     response_serializer=hearth_dot_v1_dot_inference__service__pb2.ComputeLogitsResponse.SerializeToString,
+            ),
+            'ScoreTexts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScoreTexts,
+                    request_deserializer=hearth_dot_v1_dot_inference__service__pb2.ScoreTextsRequest.FromString,
+                    response_serializer=hearth_dot_v1_dot_inference__service__pb2.ScoreTextsResponse.SerializeToString,
             ),
             'Inspect': grpc.unary_stream_rpc_method_handler(
                     servicer.Inspect,
@@ -293,6 +310,33 @@ class InferenceService(object):
             '/hearth.v1.InferenceService/ComputeLogits',
             hearth_dot_v1_dot_inference__service__pb2.ComputeLogitsRequest.SerializeToString,
             hearth_dot_v1_dot_inference__service__pb2.ComputeLogitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScoreTexts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hearth.v1.InferenceService/ScoreTexts',
+            hearth_dot_v1_dot_inference__service__pb2.ScoreTextsRequest.SerializeToString,
+            hearth_dot_v1_dot_inference__service__pb2.ScoreTextsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class InferenceServiceStub:
     """Generates text, steered; streams it as it comes. Cancelling the call cancels the generation."""
     ComputeLogits: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.ComputeLogitsRequest, _inference_service_pb2.ComputeLogitsResponse]
     """Next-token logits after one position of a prompt, steered or not."""
+    ScoreTexts: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.ScoreTextsRequest, _inference_service_pb2.ScoreTextsResponse]
+    """How likely texts are as answers to prompts, token by token under the model as steered."""
     Inspect: _grpc.UnaryStreamMultiCallable[_inference_service_pb2.InspectRequest, _inference_service_pb2.InspectResponse]
     """Feature activations at every token of a prompt, streamed in runs of tokens."""
     BatchInspect: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.BatchInspectRequest, _inference_service_pb2.BatchInspectResponse]
@@ -67,6 +69,8 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     """Generates text, steered; streams it as it comes. Cancelling the call cancels the generation."""
     ComputeLogits: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.ComputeLogitsRequest, _inference_service_pb2.ComputeLogitsResponse]  # type: ignore[assignment]
     """Next-token logits after one position of a prompt, steered or not."""
+    ScoreTexts: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.ScoreTextsRequest, _inference_service_pb2.ScoreTextsResponse]  # type: ignore[assignment]
+    """How likely texts are as answers to prompts, token by token under the model as steered."""
     Inspect: _aio.UnaryStreamMultiCallable[_inference_service_pb2.InspectRequest, _inference_service_pb2.InspectResponse]  # type: ignore[assignment]
     """Feature activations at every token of a prompt, streamed in runs of tokens."""
     BatchInspect: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.BatchInspectRequest, _inference_service_pb2.BatchInspectResponse]  # type: ignore[assignment]
@@ -112,6 +116,14 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_inference_service_pb2.ComputeLogitsResponse, _abc.Awaitable[_inference_service_pb2.ComputeLogitsResponse]]:
         """Next-token logits after one position of a prompt, steered or not."""
+
+    @_abc_1.abstractmethod
+    def ScoreTexts(
+        self,
+        request: _inference_service_pb2.ScoreTextsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_service_pb2.ScoreTextsResponse, _abc.Awaitable[_inference_service_pb2.ScoreTextsResponse]]:
+        """How likely texts are as answers to prompts, token by token under the model as steered."""
 
     @_abc_1.abstractmethod
     def Inspect(
