@@ -1,45 +1,302 @@
-"""A job from its spec to its result."""
+"""A job from its spec to its result: the stages in order, each kept once it is done."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from collections.abc import Sequence
 
-from services.autosteer.progress import Event
-from services.autosteer.spec import Result, Spec, Trial
+from services.autosteer.causal import causal_filter
+from services.autosteer.ceiling import ceilings
+from services.autosteer.drafting import Pair, PromptSets, draft_pairs, pairs_of, prompt_sets, template_pairs
+from services.autosteer.job import Cancelled, Checkpoints, Job, Tell
+from services.autosteer.judges.registry import Encode
+from services.autosteer.objective import pareto_front
+from services.autosteer.pace import arms
+from services.autosteer.progress import CandidatesFound, TrialDone, ValidationDone
+from services.autosteer.proposal import propose
+from services.autosteer.screen import Screened, screen
+from services.autosteer.search import Race, Search, Space, best_of, finalists_of
+from services.autosteer.spec import (
+    Candidate,
+    Decision,
+    Result,
+    Sample,
+    Spec,
+    Stage,
+    Trial,
+    Validation,
+    Verdict,
+)
+from services.autosteer.upstream import FeatureCatalogue, Inference
+from services.autosteer.validation import contenders, random_feature, summary, validate
+from services.autosteer.verdict import decide
+from services.autosteer.wording import number_of
 
-Tell = Callable[[Event], Awaitable[None]]
-"""Takes what a job says, in order. After a resume an event may come again, with the same key."""
+__all__ = ["Cancelled", "Checkpoints", "Tell", "run"]
 
-
-class Cancelled(Exception):
-    """The job was cancelled; what it had found is in its checkpoints."""
-
-
-class Checkpoints(Protocol):
-    """What a job keeps, so that a killed worker goes on where it was."""
-
-    async def get(self, stage: str) -> Any:
-        """The JSON that was put under this name last; None if none was."""
-
-    async def put(self, stage: str, value: Any) -> None:
-        """Keeps a JSON value under a name, in place of what was there."""
-
-    async def trials(self) -> list[Trial]:
-        """The trials that were added, in order of number."""
-
-    async def add_trial(self, trial: Trial) -> None:
-        """Keeps a trial; the same number twice keeps one."""
+TEMPLATES = 24
+"""Pairs from templates where the model drafts none."""
+RESERVED = 0.6
+"""Share of the planned validation for which the search leaves time in any case."""
 
 
 async def run(
     spec: Spec,
-    inference: Any,
-    catalogue: Any,
+    inference: Inference,
+    catalogue: FeatureCatalogue,
     checkpoints: Checkpoints,
     tell: Tell,
     cancelled: asyncio.Event,
+    *,
+    encode: Encode,
+    judge_key: str = "",
 ) -> Result:
-    """Searches for edits that bring the behaviour about. Raises Cancelled, DependencyUnavailable."""
-    raise NotImplementedError
+    """Searches for edits that bring the behaviour about.
+
+    `encode` is the sentence encoder; `judge_key` the bearer token of a judge's endpoint, where it needs one. Run again
+    with the same checkpoints it goes on where it was. Raises Cancelled once `cancelled` is set, at once even inside a
+    generation; DependencyUnavailable where inference, features or a judge's endpoint do not answer; InvalidField where
+    the spec names what is not served.
+    """
+    job = await Job.begin(spec, inference, catalogue, checkpoints, tell, encode, judge_key)
+    work = asyncio.create_task(_stages(job))
+    stop = asyncio.create_task(cancelled.wait())
+    try:
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise Cancelled
+        return work.result()
+    finally:
+        for task in (work, stop):
+            task.cancel()
+        await asyncio.gather(work, stop, return_exceptions=True)
+        await job.close()
+
+
+async def _stages(job: Job) -> Result:
+    pairs = await job.stage(Stage.DRAFT, tuple[Pair, ...], lambda: _draft(job))
+    sets = _prompts(job)
+    found = await job.stage(Stage.RETRIEVE, tuple[Candidate, ...], lambda: _retrieve(job, pairs))
+    probed = await job.stage(Stage.CAUSAL, tuple[Candidate, ...], lambda: _probe(job, found, pairs))
+    screened = await job.stage(Stage.SCREEN, Screened, lambda: _screen(job, probed, sets))
+    features = await job.stage(Stage.CEILING, tuple[Candidate, ...], lambda: _ceilings(job, screened, sets))
+    trials = await _search(job, features, sets)
+    taken = [each.feature.index for each in found]
+    validation = await job.stage(
+        Stage.VALIDATE, Validation, lambda: _validate(job, trials, taken, sets), optional=True
+    )
+    if validation is not None:
+        await job.tell(ValidationDone(validation))
+    return await _result(job, found, trials, validation)
+
+
+async def _draft(job: Job) -> tuple[Pair, ...]:
+    spec, plan = job.spec, job.plan
+    chats = job.served.has_chat_template
+    own = await pairs_of(spec, job.inference, has_chat_template=chats) if spec.positive else []
+    if own or not plan.pairs:
+        return tuple(own or template_pairs(job.brief.behavior, TEMPLATES, has_chat_template=chats))
+    drafted = await job.within(
+        0.25,
+        draft_pairs(
+            job.brief.behavior,
+            job.brief.instruction,
+            plan.pairs,
+            job.inference,
+            job.encode,
+            seed=spec.seed,
+            has_chat_template=chats,
+            temperature=spec.temperature,
+        ),
+    )
+    if drafted is None:
+        await job.cut("contrast pairs come from templates: drafting took too long")
+    return tuple(drafted or template_pairs(job.brief.behavior, TEMPLATES, has_chat_template=chats))
+
+
+def _prompts(job: Job) -> PromptSets:
+    return prompt_sets(
+        job.spec.prompts,
+        max(job.plan.train_prompts, job.plan.screen_prompts),
+        job.plan.held_out_prompts,
+        job.spec.seed,
+        has_chat_template=job.served.has_chat_template,
+    )
+
+
+async def _retrieve(job: Job, pairs: Sequence[Pair]) -> tuple[Candidate, ...]:
+    found = await propose(
+        job.brief.behavior,
+        pairs,
+        job.served.sae,
+        job.plan.retrieved,
+        job.inference,
+        job.catalogue,
+        job.encode,
+    )
+    await job.tell(CandidatesFound(Stage.RETRIEVE, tuple(found[: job.plan.probed])))
+    return tuple(found)
+
+
+async def _probe(job: Job, found: Sequence[Candidate], pairs: Sequence[Pair]) -> tuple[Candidate, ...]:
+    plan = job.plan
+    kept = await job.within(
+        0.4,
+        causal_filter(
+            found[: plan.probed],
+            pairs,
+            plan.probe_texts,
+            plan.probed_kept,
+            job.served.strength_constant,
+            job.inference,
+            job.progress(Stage.CAUSAL),
+        ),
+    )
+    if kept is None:
+        await job.cut("the causal filter: candidates are ranked by what is known of them alone")
+        kept = list(found[: plan.probed_kept])
+    await job.tell(CandidatesFound(Stage.CAUSAL, tuple(kept)))
+    return tuple(kept)
+
+
+async def _screen(job: Job, probed: Sequence[Candidate], sets: PromptSets) -> Screened:
+    plan, places = job.plan, job.places(sets.train[: job.plan.screen_prompts])
+    group = job.pace.takes(8 * len(plan.shares) * len(places))
+    done = await job.within(
+        0.65,
+        screen(
+            probed,
+            plan.shares,
+            places,
+            plan.screened_kept,
+            job.served.strength_constant,
+            job.desk,
+            job.progress(Stage.SCREEN),
+            lambda: job.clock.spent + group < 0.65 * job.clock.limit,
+        ),
+    )
+    if done is None:
+        await job.cut("the screen: candidates go into the search as the causal filter ranked them")
+        done = Screened(tuple(probed[: plan.screened_kept]), ())
+    elif (seen := len({each.feature for each in done.tried})) < len(probed):
+        await job.cut(f"the screen saw {seen} of {len(probed)} candidates")
+    await job.tell(CandidatesFound(Stage.SCREEN, done.candidates))
+    return done
+
+
+async def _ceilings(job: Job, screened: Screened, sets: PromptSets) -> tuple[Candidate, ...]:
+    plan, places = job.plan, job.places(sets.train[: job.plan.ceiling_prompts])
+    one = job.pace.takes(len(screened.candidates) * len(places))
+
+    done = await job.within(
+        0.7,
+        ceilings(
+            screened.candidates,
+            screened.tried,
+            plan.ceiling_rounds,
+            places,
+            job.served.strength_constant,
+            job.desk,
+            job.progress(Stage.CEILING),
+            lambda: job.clock.spent + one < 0.7 * job.clock.limit,
+        ),
+    )
+    if done is None:
+        await job.cut("ceilings are those of the screen: their measurement took too long")
+        done = await ceilings(
+            screened.candidates, screened.tried, 0, (), job.served.strength_constant, job.desk, job.silent
+        )
+    await job.tell(CandidatesFound(Stage.CEILING, tuple(done)))
+    return tuple(done)
+
+
+async def _search(job: Job, features: Sequence[Candidate], sets: PromptSets) -> list[Trial]:
+    await job.starts(Stage.SEARCH)
+    if not features:
+        return []
+    plan, spec = job.plan, job.spec
+    places = job.places(sets.train[: plan.train_prompts])
+    space = Space(tuple(features), min(spec.max_features, len(features)), job.served.strength_constant)
+    recorded = await job.checkpoints.trials()
+    search = Search(space, Race(plan.trials, plan.wave, spec.seed), places, job.desk, recorded)
+    reserve = RESERVED * job.pace.takes(arms(plan) * len(sets.held_out))
+    told = job.progress(Stage.SEARCH)
+    trials: list[Trial] = []
+
+    async def found(trial: Trial) -> None:
+        trials.append(trial)
+        await job.checkpoints.add_trial(trial)
+        job.best = best_of(trials)
+        await job.tell(TrialDone(trial))
+        await told(len(trials), plan.trials)
+        await job.keep_time()
+
+    wave = job.pace.takes(plan.wave * len(places))
+    share = 1.0 - min(0.5, reserve / job.clock.limit)
+    await search.run(found, lambda: job.clock.affords(wave + reserve), lambda work: job.within(share, work))
+    if len(trials) < plan.trials:
+        await job.cut(f"the search made {len(trials)} of {plan.trials} trials")
+    return trials
+
+
+async def _validate(
+    job: Job, trials: Sequence[Trial], taken: Sequence[int], sets: PromptSets
+) -> Validation | None:
+    plan, served = job.plan, job.served
+    finalists = finalists_of(trials, plan.finalists)
+    if not finalists:
+        return None
+    control = (
+        random_feature(served.sae, served.feature_count, taken, job.spec.seed) if plan.controls else None
+    )
+    if control is None:
+        await job.cut("the controls (a random feature, the wrong sign) are not part of this budget")
+    listed = contenders(finalists, job.brief.instruction, control, served.strength_constant)
+    places = job.places(sets.held_out)
+    samples: dict[str, list[Sample]] = {arm.name: [] for arm in listed}
+    await job.within(
+        1.0,
+        validate(
+            listed,
+            places,
+            job.desk,
+            samples,
+            job.progress(Stage.VALIDATE),
+            lambda texts: job.clock.affords(job.pace.takes(texts)),
+        ),
+    )
+    seen = min(map(len, samples.values()))
+    if seen < len(places):
+        await job.cut(f"the validation saw {seen} of {len(places)} held-out prompts")
+    if not seen:
+        return None
+    prompts = [place.prompt.question for place in places[:seen]]
+    return summary(listed, samples, prompts, number_of("bootstrap", job.spec.seed))
+
+
+async def _result(
+    job: Job, found: Sequence[Candidate], trials: Sequence[Trial], validation: Validation | None
+) -> Result:
+    verdict = decide(validation)
+    best = best_of(trials)
+    if validation is not None and validation.differences:
+        name = validation.differences[0].arm
+        number = next(arm.trial for arm in validation.arms if arm.name == name)
+        best = next((trial for trial in trials if trial.number == number), best)
+    elif best is not None:
+        verdict = Verdict(
+            Decision.NO_SAFE_STEER, "There was no time to validate: nothing is known of the edits."
+        )
+    labels = {f"{each.feature.sae}/{each.feature.index}": each.label for each in found}
+    front = pareto_front(trials)
+    shown = {f"{e.feature.sae}/{e.feature.index}" for t in (*front, *filter(None, [best])) for e in t.edits}
+    return Result(
+        best,
+        front,
+        validation,
+        verdict,
+        await job.judge_report(),
+        {key: labels.get(key, "") for key in sorted(shown)},
+        tuple(job.cuts),
+        round(job.clock.spent, 1),
+    )

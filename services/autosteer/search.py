@@ -1,0 +1,214 @@
+"""The search over weights of a few features: TPE proposes, every trial sees the same prompts with the same seeds, and
+trials that lag behind the best one are dropped by a Wilcoxon test (racing).
+
+Trials run in waves. Whatever is proposed in a wave depends on the seed and on the trials of earlier waves alone, so a
+search that was killed goes on with the same trials.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from services.autosteer.desk import Desk, Place, Wanted
+from services.autosteer.doses import edits_of
+from services.autosteer.objective import mean
+from services.autosteer.spec import Candidate, Sample, Trial
+from services.autosteer.wording import number_of
+from services.steering.conditions import FeatureKey
+from services.steering.edits import Edit
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+LEAST_FRACTION = 0.3
+"""Of a ceiling: smaller weights do not show."""
+FIRST_ROUND = 4
+"""Prompts after which trials are first compared; then all others."""
+P_THRESHOLD = 0.1
+NONE = -1
+"""In place of a feature: the slot stays empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What can be tried: some features, each at most to its ceiling."""
+
+    features: tuple[Candidate, ...]
+    slots: int
+    strength_constant: float
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """A feature and a fraction of its ceiling for each slot; all but the first may stay empty."""
+        indices = list(range(len(self.features)))
+        space: dict[str, BaseDistribution] = {}
+        for slot in range(self.slots):
+            space[f"feature {slot}"] = CategoricalDistribution(indices if slot == 0 else [NONE, *indices])
+            space[f"fraction {slot}"] = FloatDistribution(LEAST_FRACTION, 1.0)
+        return space
+
+    def edits(self, params: Mapping[str, float | int]) -> tuple[Edit, ...]:
+        """The edits of a proposal; a feature in two slots counts once, with the larger weight."""
+        shares: dict[FeatureKey, float] = {}
+        for slot in range(self.slots):
+            index = int(params[f"feature {slot}"])
+            if index == NONE:
+                continue
+            each = self.features[index]
+            share = each.sign * float(params[f"fraction {slot}"]) * (each.ceiling or 0.0)
+            if abs(share) > abs(shares.get(each.feature, 0.0)):
+                shares[each.feature] = share
+        return edits_of(shares, self.strength_constant)
+
+    def starts(self) -> list[dict[str, float | int]]:
+        """What is tried first: the best features alone, then together."""
+        count = len(self.features)
+        alone = [self._start({0: n}, 0.85) for n in range(min(3, count))]
+        gentle = [self._start({0: 0}, 0.6)]
+        joined = [
+            self._start({slot: slot for slot in range(size)}, 0.7)
+            for size in range(2, min(self.slots, count) + 1)
+        ]
+        return [*alone, *joined, *gentle]
+
+    def _start(self, chosen: Mapping[int, int], fraction: float) -> dict[str, float | int]:
+        params: dict[str, float | int] = {}
+        for slot in range(self.slots):
+            params[f"feature {slot}"] = chosen.get(slot, NONE)
+            params[f"fraction {slot}"] = fraction
+        return params
+
+
+Within = Callable[[Coroutine[Any, Any, list[Trial]]], Awaitable[list[Trial] | None]]
+"""Has something done; None where time ran out."""
+
+
+async def unlimited(work: Coroutine[Any, Any, list[Trial]]) -> list[Trial] | None:
+    """Has all time."""
+    return await work
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """How a search runs."""
+
+    trials: int
+    wave: int
+    seed: int
+
+
+class Search:
+    """One search. `recorded` are the trials of an earlier run of it, which are not tried again."""
+
+    def __init__(
+        self, space: Space, race: Race, places: Sequence[Place], desk: Desk, recorded: Sequence[Trial]
+    ) -> None:
+        self._space, self._race, self._places, self._desk = space, race, places, desk
+        self._recorded = {trial.number: trial for trial in recorded}
+        pruner = optuna.pruners.WilcoxonPruner(p_threshold=P_THRESHOLD, n_startup_steps=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._study = optuna.create_study(direction="maximize", pruner=pruner)
+        for start in space.starts():
+            self._study.enqueue_trial(start)
+
+    async def run(
+        self,
+        found: Callable[[Trial], Awaitable[None]],
+        goes_on: Callable[[], bool] = lambda: True,
+        within: Within = unlimited,
+    ) -> list[Trial]:
+        """All trials. `found` hears each in order of number. `goes_on` is asked before each wave; a wave that `within`
+        breaks off is left out."""
+        trials: list[Trial] = []
+        while len(trials) < self._race.trials:
+            size = min(self._race.wave, self._race.trials - len(trials))
+            known = all(n in self._recorded for n in range(len(trials), len(trials) + size))
+            if trials and not known and not goes_on():
+                break
+            wave = await within(self._wave(size))
+            if wave is None:
+                break
+            for trial in wave:
+                trials.append(trial)
+                await found(trial)
+        return trials
+
+    async def _wave(self, size: int) -> list[Trial]:
+        proposed = [self._propose() for _ in range(size)]
+        running = [(p, self._space.edits(p.params)) for p in proposed]
+        new = [(p, edits) for p, edits in running if p.number not in self._recorded]
+        results = dict(zip((p.number for p, _ in new), await self._raced(new), strict=True))
+        wave = [self._recorded.get(p.number) or results[p.number] for p in proposed]
+        for asked, trial in zip(proposed, wave, strict=True):
+            for step, sample in enumerate(trial.samples):
+                asked.report(sample.score, step)
+            self._study.tell(asked, trial.score)
+        return wave
+
+    def _propose(self) -> optuna.trial.Trial:
+        """The next trial, whose number alone decides how chance falls."""
+        seed = number_of("trial", self._race.seed, len(self._study.trials)) % 2**32
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TPE's options are marked experimental
+            self._study.sampler = optuna.samplers.TPESampler(
+                seed=seed, n_startup_trials=len(self._space.starts()) + 2, constant_liar=True
+            )
+            return self._study.ask(self._space.distributions())
+
+    async def _raced(self, running: Sequence[tuple[optuna.trial.Trial, tuple[Edit, ...]]]) -> list[Trial]:
+        """The trials' results; those that lag behind after the first prompts see no more."""
+        samples: dict[int, list[Sample]] = {asked.number: [] for asked, _ in running}
+        pruned: set[int] = set()
+        seen = 0
+        for upto in sorted({min(FIRST_ROUND, len(self._places)), len(self._places)}):
+            part, seen = self._places[seen:upto], upto
+            left = [(asked, edits) for asked, edits in running if asked.number not in pruned]
+            judged = await self._desk.judged([Wanted(place, edits) for _, edits in left for place in part])
+            for place, (asked, _) in enumerate(left):
+                samples[asked.number] += judged[place * len(part) : (place + 1) * len(part)]
+            if upto < len(self._places):
+                pruned = {asked.number for asked, _ in left if self._lags(asked, samples[asked.number])}
+        return [
+            trial_of(asked.number, edits, samples[asked.number], asked.number in pruned)
+            for asked, edits in running
+        ]
+
+    def _lags(self, asked: optuna.trial.Trial, samples: Sequence[Sample]) -> bool:
+        frozen = self._study.trials[asked.number]
+        frozen.intermediate_values = {step: sample.score for step, sample in enumerate(samples)}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a test on samples that are all equal
+            return self._study.pruner.prune(self._study, frozen)
+
+
+def trial_of(number: int, edits: tuple[Edit, ...], samples: Sequence[Sample], pruned: bool) -> Trial:
+    """A trial with the means of its samples."""
+    return Trial(
+        number,
+        edits,
+        mean([s.score for s in samples]),
+        mean([s.adherence for s in samples]),
+        mean([s.relevance for s in samples]),
+        mean([s.fluency for s in samples]),
+        tuple(samples),
+        pruned,
+    )
+
+
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """The best that saw all prompts; the earliest of equals."""
+    whole = [trial for trial in trials if not trial.pruned]
+    return max(whole, key=lambda trial: (trial.score, -trial.number), default=None)
+
+
+def finalists_of(trials: Sequence[Trial], count: int) -> list[Trial]:
+    """The best trials of different edits."""
+    chosen: dict[tuple[Edit, ...], Trial] = {}
+    for trial in sorted((t for t in trials if not t.pruned), key=lambda t: (-t.score, t.number)):
+        chosen.setdefault(tuple(sorted(trial.edits, key=lambda e: e.feature.index)), trial)
+    return list(chosen.values())[:count]
