@@ -13,6 +13,7 @@ from services.autosteer.spec import Candidate
 
 LEAST_SHARE = 0.08
 """A ceiling is never set lower: below it no nudge shows."""
+UNTRIED = 0.6
 BROKEN_MOST = 1 / 3
 """Share of texts that the rules may find broken."""
 
@@ -82,5 +83,7 @@ def is_coherent(losses: Sequence[float]) -> bool:
 
 
 def _ceiling(bound: Bounds) -> float:
-    """The coherent end, and a little more where the interval is still wide; within what a result may use."""
-    return min(MAX_SHARE, max(LEAST_SHARE, bound.low + 0.25 * (bound.high - bound.low)))
+    """Between what is known to be coherent and what is known not to be: the objective punishes what is too much. Where
+    nothing was coherent yet, 0.6 of the smallest dose that was not is taken for it. Within what a result may use."""
+    low = max(bound.low, UNTRIED * bound.high)
+    return min(MAX_SHARE, max(LEAST_SHARE, (low + bound.high) / 2))

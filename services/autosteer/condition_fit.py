@@ -1,10 +1,10 @@
 """A condition that tells text which shows something from matched text that does not: features, a threshold, and how
 well that works on texts that it was not fitted to.
 
-The value of a set of features at a text is the largest activation among them over its tokens, in units of each feature's
-scale: what a `Comparison` sees at the token where it is largest. Features are added one by one as long as they raise the
-AUROC; the threshold is the lowest at which at most MAX_FALSE of the negative texts fire. Fitted on one half of the
-texts, measured on the other, told apart by hash.
+The value of a set of features at a text is the largest activation among them over its tokens, in units of each
+feature's scale: what a `Comparison` sees at the token where it is largest. Features are added one by one as long as
+they raise the AUROC; the threshold is the lowest at which at most MAX_FALSE of the negative texts fire. Fitted on one
+half of the texts, measured on the other, told apart by hash.
 """
 
 from __future__ import annotations

@@ -34,10 +34,10 @@ from services.autosteer.wording import number_of
 
 __all__ = ["Cancelled", "Checkpoints", "Tell", "run"]
 
-TEMPLATES = 24
+TEMPLATES = 16
 """Pairs from templates where the model drafts none."""
-RESERVED = 0.6
-"""Share of the planned validation for which the search leaves time in any case."""
+RESERVED = 1.1
+"""The search leaves time for so many times the planned validation, as far as the pace tells."""
 
 
 async def run(
@@ -232,7 +232,7 @@ async def _search(job: Job, features: Sequence[Candidate], sets: PromptSets) -> 
         await job.keep_time()
 
     wave = job.pace.takes(plan.wave * len(places))
-    share = 1.0 - min(0.5, reserve / job.clock.limit)
+    share = 1.0 - min(0.3, reserve / job.clock.limit)  # what the first wave may take
     await search.run(found, lambda: job.clock.affords(wave + reserve), lambda work: job.within(share, work))
     if len(trials) < plan.trials:
         await job.cut(f"the search made {len(trials)} of {plan.trials} trials")

@@ -109,9 +109,9 @@ class Search:
     ) -> None:
         self._space, self._race, self._places, self._desk = space, race, places, desk
         self._recorded = {trial.number: trial for trial in recorded}
-        pruner = optuna.pruners.WilcoxonPruner(p_threshold=P_THRESHOLD, n_startup_steps=2)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # the pruner is marked experimental
+            pruner = optuna.pruners.WilcoxonPruner(p_threshold=P_THRESHOLD, n_startup_steps=2)
             self._study = optuna.create_study(direction="maximize", pruner=pruner)
         for start in space.starts():
             self._study.enqueue_trial(start)
@@ -129,7 +129,7 @@ class Search:
             size = min(self._race.wave, self._race.trials - len(trials))
             known = all(n in self._recorded for n in range(len(trials), len(trials) + size))
             if trials and not known and not goes_on():
-                break
+                break  # the first wave is tried in any case
             wave = await within(self._wave(size))
             if wave is None:
                 break

@@ -17,8 +17,10 @@ from services.steering.edits import Edit, Operation
 
 UNSTEERED, SYSTEM_PROMPT = "unsteered", "system prompt"
 RANDOM, WRONG_SIGN = "random feature", "wrong sign"
-CHUNK = 6
-"""Prompts that all arms answer together."""
+TOGETHER = 48
+"""Texts that are written together: all arms on some prompts."""
+LEAST_PROMPTS = 2
+"""Prompts of the smallest such group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +68,17 @@ async def validate(
     told_progress: Callable[[int, int], Awaitable[None]],
     affordable: Callable[[int], bool] = lambda texts: True,
 ) -> None:
-    """Has all arms answer all prompts, into `samples` by arm: after each chunk of prompts, so that what is there is
-    whole whenever it ends. `affordable` is asked before each but the first whether there is time for so many texts."""
+    """Has all arms answer all prompts, into `samples` by arm: after each group of prompts, so that what is there is
+    whole whenever it ends. `affordable` says whether there is time for so many texts; the smallest group is tried in
+    any case."""
     done = 0
     while done < len(places):
-        chunk = places[done : done + CHUNK]
-        if done and not affordable(len(chunk) * len(arms)):
+        size = min(max(LEAST_PROMPTS, TOGETHER // len(arms)), len(places) - done)
+        while size > LEAST_PROMPTS and not affordable(size * len(arms)):
+            size = max(LEAST_PROMPTS, size // 2)
+        if done and not affordable(size * len(arms)):
             break
+        chunk = places[done : done + size]
         wanted = [
             Wanted(place, arm.edits, told(place.prompt, arm.instruction) if arm.instruction else None)
             for arm in arms
