@@ -213,6 +213,6 @@ def _plan(
         slots=torch.tensor([place.get(e.edit.feature, 0) for e in own], dtype=torch.long),
         constant=torch.tensor([e.constant for e in own]),
         slope=torch.tensor([e.slope for e in own]),
-        rows=torch.stack(rows) if rows else torch.zeros(0, d_model),
+        rows=torch.stack(rows) if rows else torch.zeros(0, d_model, device=first.weights.W_dec.device),
         reported=tuple(edits),
     )

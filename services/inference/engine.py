@@ -45,6 +45,10 @@ class EngineLimits:
     """Prompt tokens a step while nobody decodes."""
 
 
+ON_GPU = EngineLimits(max_running=256, prefill_busy=1024, prefill_idle=4096)
+"""Where a step costs about the same for one token and for a thousand."""
+
+
 class Engine:
     """Takes sequences from any thread, runs them on its own, answers through their sinks."""
 

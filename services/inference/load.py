@@ -16,7 +16,7 @@ from transformers.utils import logging as transformers_logging
 from services.fetched.cache import CacheSettings
 from services.inference.dtype import choose_dtype
 from services.inference.embedded import EMBEDDED_MODEL_ID, resolve_model
-from services.inference.engine import EngineLimits
+from services.inference.engine import ON_GPU, EngineLimits
 from services.inference.host import Identity, ModelHost
 from services.inference.model import load_language_model
 from services.inference.sae.base import Sae
@@ -52,14 +52,7 @@ def load_host(settings: InferenceSettings) -> ModelHost:
     saes = [fitting(load_sae(path), settings.allow_mismatch) for path in sae_paths(settings)]
     saes = [replace(sae, weights=sae.weights.to(device)) for sae in saes]
     _refuse_twins(saes)
-    limits = EngineLimits(
-        settings.max_running,
-        settings.max_waiting,
-        settings.kv_tokens,
-        settings.prefix_bytes,
-        settings.prefill_busy,
-        settings.prefill_idle,
-    )
+    limits = _limits(settings, ON_GPU if device.type == "cuda" else EngineLimits())
     host = ModelHost(identity, model, tokenizer, saes, limits, end_tokens(folder, tokenizer))
     host.engine.start()
     prove_steering(host)
@@ -126,6 +119,17 @@ def weights_digest(folder: Path) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def _limits(settings: InferenceSettings, usual: EngineLimits) -> EngineLimits:
+    return EngineLimits(
+        settings.max_running or usual.max_running,
+        settings.max_waiting,
+        settings.kv_tokens,
+        settings.prefix_bytes,
+        settings.prefill_busy or usual.prefill_busy,
+        settings.prefill_idle or usual.prefill_idle,
+    )
 
 
 def _model_id(name: str) -> str:

@@ -108,7 +108,9 @@ def make_pairs(plans: Sequence[LayerPlan], lengths: Sequence[int], device: torch
         read_units=torch.cat([p.units.repeat(t) for p, t, _ in runs]).to(device),
         readers=_readers(reading, device),
         nudge_rows=_joined([torch.arange(s, s + t) for _, t, s in nudging]).to(device),
-        nudges=torch.cat([n.expand(t, -1) for n, t, _ in nudging]) if nudging else torch.zeros(0, d_model),
+        nudges=torch.cat([n.expand(t, -1) for n, t, _ in nudging])
+        if nudging
+        else torch.zeros(0, d_model, device=device),
         edit_rows=_joined([_grid(s, t, len(p.edits)) for p, t, s in editing]).to(device),
         edit_reads=_joined([_own_reads(p, t, read_starts.get(s, 0)) for p, t, s in editing]).to(device),
         constant=torch.cat([p.constant.repeat(t) for p, t, _ in runs]).to(device),

@@ -36,18 +36,19 @@ class InferenceSettings(BaseSettings):
     """Threads of torch on a CPU; unset takes one for each core."""
     max_context: int | None = Field(default=None, ge=1)
     """Serve at most so many tokens of context; unset takes the model's own."""
-    max_running: int = Field(default=32, ge=1)
-    """Sequences that run together; more wait."""
+    max_running: int | None = Field(default=None, ge=1)
+    """Sequences that run together; more wait. Unset takes 32 on a CPU, 256 on a GPU."""
     max_waiting: int = Field(default=512, ge=0)
     """Requests that wait; more are refused with RESOURCE_EXHAUSTED."""
     kv_tokens: int = Field(default=65_536, ge=128)
     """Tokens of KV cache that running sequences may hold."""
     prefix_bytes: int = Field(default=512 << 20, ge=0)
     """Memory of the prefix cache."""
-    prefill_busy: int = Field(default=64, ge=1)
-    """Prompt tokens a step while others decode: more shortens the wait for the first token, fewer the stalls."""
-    prefill_idle: int = Field(default=256, ge=1)
-    """Prompt tokens a step while nobody decodes."""
+    prefill_busy: int | None = Field(default=None, ge=1)
+    """Prompt tokens a step while others decode: more shortens the wait for the first token, fewer the stalls. Unset
+    takes 64 on a CPU, 1,024 on a GPU."""
+    prefill_idle: int | None = Field(default=None, ge=1)
+    """Prompt tokens a step while nobody decodes. Unset takes 256 on a CPU, 4,096 on a GPU."""
     drain_seconds: float = Field(default=30.0, ge=0)
     """How long streams may go on after SIGTERM."""
     max_call_seconds: float = Field(default=600.0, gt=0)

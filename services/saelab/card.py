@@ -78,7 +78,7 @@ the stream ({dictionary["median_norm"]:.1f}).
 |---|---|
 | different training tokens | {training["tokens_distinct"]:,} |
 | training tokens seen | {training["tokens_seen"]:,}, in {recipe["epochs"]} passes |
-| minutes of training | {training["minutes"]:.0f}, on {training["threads"]} CPU threads of a busy machine |
+| minutes of training | {training["minutes"]:.1f}, on {_machine(training)} |
 | minutes of collecting activations | {_minutes(training)} |
 | seed | {recipe["seed"]} |"""
 
@@ -89,9 +89,13 @@ def _plots(folder: Path) -> str:
     return f"![Densities, positions, dense features, probes]({PLOTS})"
 
 
+def _machine(training: dict[str, Any]) -> str:
+    return training.get("gpu") or f"{training['threads']} CPU threads of a busy machine"
+
+
 def _minutes(training: dict[str, Any]) -> str:
     seconds = training["collection_seconds"]
-    return f"{seconds / 60:.0f}" if seconds else "not recorded"
+    return f"{seconds / 60:.1f}" if seconds else "not recorded"
 
 
 def _prototype(training: dict[str, Any], metrics: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from services.inference.settings import InferenceSettings
 from services.saelab.errors import SaeLabError
 from services.steering.edits import Steering
 
-_PREFILL = 512
+_PREFILL, _PREFILL_ON_GPU = 512, 8192
 """Prompt tokens a step: nobody waits for a first token here."""
 
 
@@ -49,6 +49,7 @@ def lab_engine(model: str, sae: Path | None, rows: int, threads: int, device: st
     The doctor's refusal does not count: measuring a bad SAE is how one learns that it is bad. Raises SaeLabError where
     steering does not work.
     """
+    prefill = _PREFILL if device == "cpu" else _PREFILL_ON_GPU
     settings = InferenceSettings(
         model=model,
         saes=[str(sae)] if sae else [],
@@ -57,8 +58,8 @@ def lab_engine(model: str, sae: Path | None, rows: int, threads: int, device: st
         threads=threads,
         max_running=rows,
         max_waiting=1 << 16,
-        prefill_busy=_PREFILL,
-        prefill_idle=_PREFILL,
+        prefill_busy=prefill,
+        prefill_idle=prefill,
     )
     try:
         host = load_host(settings)

@@ -59,6 +59,7 @@ def record(
         "minutes": trained.seconds / 60,
         "collection_seconds": shards.seconds,
         "threads": settings.threads,
+        "gpu": torch.cuda.get_device_name(settings.device) if settings.device.startswith("cuda") else None,
         "torch": torch.__version__,
         "commands": commands(settings, collected, manifest, out),
     }

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from services.saelab.documents import Document
+from services.saelab.documents import Document, Message
+
+_TOGETHER = 256
+"""Documents that are cut into tokens side by side, on all cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,38 +40,51 @@ class Windower:
 
     def windows(self, documents: Iterable[Document]) -> Iterator[Window]:
         """The windows of all documents, in order."""
-        for document in documents:
-            ids, skip = self._encode(document)
-            for start in range(0, len(ids), self._length):
-                part = ids[start : start + self._length]
-                if len(part) >= self._shortest:
-                    yield Window(tuple(part), max(0, skip - start), document.is_chat)
+        waiting = iter(documents)
+        while some := list(islice(waiting, _TOGETHER)):
+            for document, ids in zip(some, self._encoded(some), strict=True):
+                skip = self._skipped(document, ids)
+                for start in range(0, len(ids), self._length):
+                    part = ids[start : start + self._length]
+                    if len(part) >= self._shortest:
+                        yield Window(tuple(part), max(0, skip - start), document.is_chat)
 
-    def _encode(self, document: Document) -> tuple[list[int], int]:
-        if not document.is_chat:
-            return list(self._tokenizer(document.text).input_ids), 0
-        messages = [{"role": message.role, "content": message.content} for message in document.messages]
-        ids = _rendered(self._tokenizer, messages)
-        prefix = self._prefix if document.messages[0].role != "system" else []
-        return ids, len(prefix) if ids[: len(prefix)] == prefix else 0
+    def _encoded(self, documents: Sequence[Document]) -> list[list[int]]:
+        """The tokens of each document."""
+        rendered = iter(self._ids([_rendered(self._tokenizer, d) for d in documents if d.is_chat], False))
+        plain = iter(self._ids([d.text for d in documents if not d.is_chat], True))
+        return [next(rendered if document.is_chat else plain) for document in documents]
+
+    def _ids(self, texts: list[str], special: bool) -> list[list[int]]:
+        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=special).input_ids if texts else []
+        return ids
+
+    def _skipped(self, document: Document, ids: list[int]) -> int:
+        """Tokens of the template's own system prompt at the beginning."""
+        if not document.is_chat or document.messages[0].role == "system":
+            return 0
+        return len(self._prefix) if ids[: len(self._prefix)] == self._prefix else 0
 
 
 def _fixed_prefix(tokenizer: Any) -> list[int]:
     """The tokens that the template puts before every conversation without a system prompt of its own."""
     if not getattr(tokenizer, "chat_template", None):
         return []
-    first, second = (
-        _rendered(tokenizer, [{"role": "user", "content": word}]) for word in ("Aloha", "Question")
-    )
-    same = 0
-    while same < min(len(first), len(second)) and first[same] == second[same]:
-        same += 1
-    return first[:same]
+    chats = (Document("", "", messages=(Message("user", word),)) for word in ("Aloha", "Question"))
+    rendered = [_rendered(tokenizer, chat) for chat in chats]
+    first, second = tokenizer(rendered, add_special_tokens=False).input_ids
+    same: list[int] = []
+    for one, other in zip(first, second, strict=False):
+        if one != other:
+            break
+        same.append(one)
+    return same
 
 
-def _rendered(tokenizer: Any, messages: list[dict[str, str]]) -> list[int]:
-    text = tokenizer.apply_chat_template(messages, tokenize=False)
-    return list(tokenizer(text, add_special_tokens=False).input_ids)
+def _rendered(tokenizer: Any, document: Document) -> str:
+    messages = [{"role": message.role, "content": message.content} for message in document.messages]
+    text: str = tokenizer.apply_chat_template(messages, tokenize=False)
+    return text
 
 
 def shuffled(windows: Sequence[Window], seed: int) -> list[Window]:
