@@ -29,7 +29,7 @@ from services.features.store.base import (
 )
 from services.features.words import WordVectors
 
-RANKED = 100
+RANKED = 50
 """Places of each ranking, or as many as are asked for where these are more."""
 WORDS_FUSED = 10
 """Places of the ranking by words that count in a fusion; further down, the words stand somewhere in a long text.
@@ -97,8 +97,8 @@ class Searcher:
             lives = [live for live in lives if has_layer(live, call.filter)]
             where = {live: point_filter(call.filter, SEARCHED) for live in lives}
             question = await self._question(call.query, call.mode, lives)
-            limit = max(RANKED, call.top_k)
-            rankings = await self._rankings(question, where, limit, exact=False)
+            places = _places(question, max(RANKED, call.top_k))
+            rankings = await self._rankings(question, where, places, exact=False)
             order = _order(rankings)[: call.top_k]
             home = await self._points_of(lives, [name for name, _ in order], question, full=call.full)
             return await off_loop(order, lambda: _hits(order, rankings, home, question))
@@ -119,7 +119,8 @@ class Searcher:
                 ids[each.live].append(name)
             question = await self._question(call.query, call.mode, list(ids))
             where = {live: PointFilter(ids=names) for live, names in ids.items()}
-            rankings = await self._rankings(question, where, len(located), exact=True)
+            places = dict.fromkeys(question.vectors, len(located))
+            rankings = await self._rankings(question, where, places, exact=True)
             order = dict(_order(rankings))
             for each in located:
                 order.setdefault(each.point.id, 0.0)
@@ -144,24 +145,29 @@ class Searcher:
         return Question(vectors, frozenset(stale))
 
     async def _rankings(
-        self, question: Question, where: Mapping[Live, PointFilter], limit: int, *, exact: bool
+        self,
+        question: Question,
+        where: Mapping[Live, PointFilter],
+        places: Mapping[str, int],
+        *,
+        exact: bool,
     ) -> dict[str, Ranking]:
         """The rankings by name of the vector, over all collections: cosines and BM25 stand side by side."""
         answers = await asyncio.gather(
-            *(self._ask(live, question, only, limit, exact=exact) for live, only in where.items())
+            *(self._ask(live, question, only, places, exact=exact) for live, only in where.items())
         )
         rankings: dict[str, Ranking] = {}
         for name in question.vectors:
             points = [point for answer in answers for point in answer.get(name, ())]
             points.sort(key=lambda point: -point.score)
-            rankings[name] = Ranking({point.id: point.score for point in points[:limit]})
+            rankings[name] = Ranking({point.id: point.score for point in points[: places[name]]})
         return rankings
 
     async def _ask(
-        self, live: Live, question: Question, where: PointFilter, limit: int, *, exact: bool
+        self, live: Live, question: Question, where: PointFilter, places: Mapping[str, int], *, exact: bool
     ) -> dict[str, list[FoundPoint]]:
         names = question.names_for(live)
-        queries = [VectorQuery(n, question.vectors[n], limit, where, exact=exact) for n in names]
+        queries = [VectorQuery(n, question.vectors[n], places[n], where, exact=exact) for n in names]
         return (
             dict(zip(names, await self._store.query(live.collection, queries), strict=True)) if names else {}
         )
@@ -181,6 +187,14 @@ class Searcher:
         for live, points in zip(asked, await asyncio.gather(*map(read, asked)), strict=True):
             found.update((name, Located(live, point)) for name, point in points.items())
         return found
+
+
+def _places(question: Question, most: int) -> dict[str, int]:
+    """How many places of each ranking are asked for: of words beside meanings, no more than count."""
+    return {
+        name: min(WORDS_FUSED, most) if name == WORDS and len(question.vectors) > 1 else most
+        for name in question.vectors
+    }
 
 
 def _order(rankings: Mapping[str, Ranking]) -> list[tuple[str, float]]:
