@@ -45,8 +45,12 @@ async def causal_filter(
     strength_constant: float,
     inference: Inference,
     told: Callable[[int, int], Awaitable[None]],
+    goes_on: Callable[[], bool] = lambda: True,
 ) -> list[Candidate]:
-    """The best `keep` of the candidates, each with its lift and sign; `told` hears how many are done of how many."""
+    """The best `keep` of the candidates, each with its lift and sign; `told` hears how many are done of how many.
+
+    Where `goes_on` says that time is out, those that are left stay as they are, without a lift.
+    """
     positive = _probes([pair.positive for pair in pairs], texts)
     negative = _probes([pair.negative for pair in pairs], texts)
     read = [(_BEFORE, text) for text in (*positive, *negative)]
@@ -59,6 +63,8 @@ async def causal_filter(
     async def one(candidate: Candidate) -> Candidate:
         nonlocal done
         async with places:
+            if not goes_on():
+                return candidate
             edits = nudge(candidate.feature, PROBE_SHARE, strength_constant)
             steered = await inference.score(read, Steering(edits))
         done += 1

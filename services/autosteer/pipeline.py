@@ -14,7 +14,7 @@ from services.autosteer.objective import pareto_front
 from services.autosteer.pace import arms
 from services.autosteer.progress import CandidatesFound, TrialDone, ValidationDone
 from services.autosteer.proposal import propose
-from services.autosteer.screen import Screened, screen
+from services.autosteer.screen import Screened, group_size, screen
 from services.autosteer.search import Race, Search, Space, best_of, finalists_of
 from services.autosteer.spec import (
     Candidate,
@@ -36,6 +36,10 @@ __all__ = ["Cancelled", "Checkpoints", "Tell", "run"]
 
 TEMPLATES = 16
 """Pairs from templates where the model drafts none."""
+DRAFTED_BY, PROBED_BY, SCREENED_BY, CEILINGS_BY, SEARCHED_BY = 0.15, 0.3, 0.5, 0.6, 0.8
+"""Shares of the budget by which stages are over, whatever they have done. On time none of them is reached."""
+GRACE = 0.05
+"""Share for what a stage has begun by then."""
 RESERVED = 1.1
 """The search leaves time for so many times the planned validation, as far as the pace tells."""
 
@@ -97,7 +101,7 @@ async def _draft(job: Job) -> tuple[Pair, ...]:
     if own or not plan.pairs:
         return tuple(own or template_pairs(job.brief.behavior, TEMPLATES, has_chat_template=chats))
     drafted = await job.within(
-        0.25,
+        DRAFTED_BY,
         draft_pairs(
             job.brief.behavior,
             job.brief.instruction,
@@ -141,7 +145,7 @@ async def _retrieve(job: Job, pairs: Sequence[Pair]) -> tuple[Candidate, ...]:
 async def _probe(job: Job, found: Sequence[Candidate], pairs: Sequence[Pair]) -> tuple[Candidate, ...]:
     plan = job.plan
     kept = await job.within(
-        0.4,
+        PROBED_BY + GRACE,
         causal_filter(
             found[: plan.probed],
             pairs,
@@ -150,20 +154,22 @@ async def _probe(job: Job, found: Sequence[Candidate], pairs: Sequence[Pair]) ->
             job.served.strength_constant,
             job.inference,
             job.progress(Stage.CAUSAL),
+            lambda: job.clock.spent < PROBED_BY * job.clock.limit,
         ),
     )
     if kept is None:
-        await job.cut("the causal filter: candidates are ranked by what is known of them alone")
         kept = list(found[: plan.probed_kept])
+    if any(each.lift is None for each in kept):
+        await job.cut("the causal filter: not all candidates were probed")
     await job.tell(CandidatesFound(Stage.CAUSAL, tuple(kept)))
     return tuple(kept)
 
 
 async def _screen(job: Job, probed: Sequence[Candidate], sets: PromptSets) -> Screened:
     plan, places = job.plan, job.places(sets.train[: job.plan.screen_prompts])
-    group = job.pace.takes(8 * len(plan.shares) * len(places))
+    group = job.pace.takes(group_size(len(plan.shares), len(places)) * len(plan.shares) * len(places))
     done = await job.within(
-        0.65,
+        SCREENED_BY + GRACE,
         screen(
             probed,
             plan.shares,
@@ -172,7 +178,7 @@ async def _screen(job: Job, probed: Sequence[Candidate], sets: PromptSets) -> Sc
             job.served.strength_constant,
             job.desk,
             job.progress(Stage.SCREEN),
-            lambda: job.clock.spent + group < 0.65 * job.clock.limit,
+            lambda: job.clock.spent + group < SCREENED_BY * job.clock.limit,
         ),
     )
     if done is None:
@@ -189,7 +195,7 @@ async def _ceilings(job: Job, screened: Screened, sets: PromptSets) -> tuple[Can
     one = job.pace.takes(len(screened.candidates) * len(places))
 
     done = await job.within(
-        0.7,
+        CEILINGS_BY + GRACE,
         ceilings(
             screened.candidates,
             screened.tried,
@@ -198,7 +204,7 @@ async def _ceilings(job: Job, screened: Screened, sets: PromptSets) -> tuple[Can
             job.served.strength_constant,
             job.desk,
             job.progress(Stage.CEILING),
-            lambda: job.clock.spent + one < 0.7 * job.clock.limit,
+            lambda: job.clock.spent + one < CEILINGS_BY * job.clock.limit,
         ),
     )
     if done is None:
@@ -232,7 +238,7 @@ async def _search(job: Job, features: Sequence[Candidate], sets: PromptSets) -> 
         await job.keep_time()
 
     wave = job.pace.takes(plan.wave * len(places))
-    share = 1.0 - min(0.3, reserve / job.clock.limit)  # what the first wave may take
+    share = 1.0 - min(1.0 - SEARCHED_BY, reserve / job.clock.limit)
     await search.run(found, lambda: job.clock.affords(wave + reserve), lambda work: job.within(share, work))
     if len(trials) < plan.trials:
         await job.cut(f"the search made {len(trials)} of {plan.trials} trials")

@@ -11,8 +11,8 @@ from services.autosteer.objective import mean
 from services.autosteer.spec import Candidate, Sample
 from services.steering.conditions import FeatureKey
 
-TOGETHER = 8
-"""Candidates whose texts are written side by side."""
+TOGETHER = 32
+"""Texts that are written side by side: those of some candidates at all doses."""
 COHERENT = 0.5
 """Mean fluency from which on a dose counts as coherent."""
 
@@ -56,10 +56,11 @@ async def screen(
     """The best `keep` by their best dose. `goes_on` is asked before each group whether there is time for it."""
     tried: list[Tried] = []
     seen = 0
-    for start in range(0, len(candidates), TOGETHER):
+    together = group_size(len(shares), len(places))
+    for start in range(0, len(candidates), together):
         if start and not goes_on():
             break
-        group = candidates[start : start + TOGETHER]
+        group = candidates[start : start + together]
         doses = [(each, each.sign * share) for each in group for share in shares]
         wanted = [
             Wanted(place, nudge(each.feature, share, strength_constant))
@@ -75,6 +76,11 @@ async def screen(
         seen += len(group)
         await told(seen, len(candidates))
     return Screened(tuple(passed(candidates[:seen], tried, keep)), tuple(tried))
+
+
+def group_size(doses: int, prompts: int) -> int:
+    """Candidates in a group."""
+    return max(1, TOGETHER // (doses * prompts))
 
 
 def tried_of(feature: FeatureKey, share: float, samples: Sequence[Sample]) -> Tried:
