@@ -17,6 +17,8 @@ STAMP := .venv/installed-$(shell cat pyproject.toml constraints.txt | cksum | cu
 SAE_LENS_PINS := tests/inference/sae/sae_lens.txt
 SAE_LENS_STAMP := .venv-sae-lens/installed-$(shell cksum < $(SAE_LENS_PINS) | cut -d' ' -f1)
 PROTOC_STAMP := .venv-protoc/installed-$(shell cksum < protos/requirements.txt | cut -d' ' -f1)
+# About half of the tests by time: they compute, the others start servers.
+COMPUTING := tests/inference tests/saelab
 PIP_INSTALL := -m pip install --disable-pip-version-check
 
 help:  ## list the targets and variables
@@ -34,11 +36,15 @@ help:  ## list the targets and variables
 up: setup  ## set everything up and start the platform in the foreground
 	@exec $(BIN)/hearth up $(if $(PORT),--port $(PORT)) $(if $(FEATURES_PORT),--features-port $(FEATURES_PORT)) $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
 
-test: setup $(PROTOC_STAMP) $(SAE_LENS_STAMP)  ## set everything up and run every check and test
+test: setup $(PROTOC_STAMP) $(SAE_LENS_STAMP)  ## set everything up and run every check and test (only the tests that ARGS names)
 	@$(BIN)/python -m services.inference.embedded
 	@$(BIN)/python -m services.encoder.minilm
-	@$(MAKE) --no-print-directory lint
+ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
+else
+	@tests/side_by_side.sh "$(BIN)/python -m pytest $(foreach part,$(COMPUTING),--ignore=$(part))" \
+	  "$(BIN)/python -m pytest $(COMPUTING)" "$(MAKE) --no-print-directory lint"
+endif
 
 setup: $(STAMP)  ## make the environment (.venv) where it is missing or out of date
 
