@@ -25,10 +25,10 @@ from services.features.store.open import open_store
 from services.features.store.server_connection import QdrantSettings
 from services.features.variants import Variants
 from services.features.variants_servicer import VariantsServicer
-from services.features.watch import Watch
 from services.rpc.calls import Deadlines
 from services.rpc.logs import configure
 from services.rpc.server import RunningServer, ServerSettings, serve
+from services.rpc.watch import Watch
 
 FEATURES = feature_service_pb2.DESCRIPTOR.services_by_name["FeatureService"].full_name
 VARIANTS = variant_service_pb2.DESCRIPTOR.services_by_name["VariantService"].full_name

@@ -16,7 +16,6 @@ from services.features.feature import Catalog, Feature, Hit
 from services.features.imports import Imports
 from services.features.migration import Migration
 from services.features.neighbors import Neighborhood
-from services.features.page_tokens import page_token, position_of
 from services.features.points import PointMaker
 from services.features.reading import Reader
 from services.features.requests import (
@@ -39,6 +38,7 @@ from services.features.store.base import VectorStore
 from services.features.words import WordVectors
 from services.features.writing import Writer
 from services.rpc.logs import structured
+from services.rpc.page_tokens import page_token, position_of
 
 log = logging.getLogger("hearth.features")
 

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from services.errors import DependencyUnavailable, EtagMismatch
 from services.features.catalogs import Catalogs, Live
 from services.features.feature import Feature, feature_id
-from services.features.page_tokens import page_token, position_of
 from services.features.payload import LABEL, feature_of
 from services.features.points import PointMaker
 from services.features.reading import Located, Reader
@@ -22,6 +21,7 @@ from services.features.requests import RevisionsCall, UpdateCall
 from services.features.revisions import Change, Revision, RevisionMismatch, Revisions
 from services.features.store.base import CollectionMissing, VectorStore
 from services.features.writing import with_revision
+from services.rpc.page_tokens import page_token, position_of
 
 _BATCH = 500
 """Features that are compared with their revisions at once."""

@@ -11,10 +11,10 @@ from services.errors import FeatureOutOfRange, NotFound
 from services.features.catalogs import Catalogs, Live
 from services.features.feature import Feature, FeatureFilter, feature_id
 from services.features.off_loop import off_loop
-from services.features.page_tokens import page_token, position_of
 from services.features.payload import BASIC_FIELDS, DECODER, INDEX, feature_of, point_filter
 from services.features.requests import Absent, ListCall, Names
 from services.features.store.base import FoundPoint, VectorStore
+from services.rpc.page_tokens import page_token, position_of
 from services.steering.conditions import FeatureKey
 
 MAX_PAGE_BYTES = 3 << 20

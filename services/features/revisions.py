@@ -12,8 +12,8 @@ from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from services.database.database import Database
+from services.database.repeats import check_repeated, content_digest
 from services.features.database.tables import RevisionRow
-from services.features.repeats import check_repeated, content_digest
 
 _BATCH = 1000
 """Features in one query."""

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from services.errors import InvalidField
 from services.features.database.tables import VariantRow
-from services.features.page_tokens import page_token, position_of
+from services.rpc.page_tokens import page_token, position_of
 
 MAX_PAGE_BYTES = 2 << 20
 """A page ends early where it would be longer, for answers must fit gRPC's 4 MiB."""

@@ -17,9 +17,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.database.database import Database
+from services.database.repeats import check_repeated, content_digest
 from services.errors import AlreadyExists, EtagMismatch, NotFound
 from services.features.database.tables import VariantRequestRow, VariantRow
-from services.features.repeats import check_repeated, content_digest
 from services.features.variant_pages import Listing, variant_page
 
 

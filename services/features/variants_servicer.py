@@ -5,8 +5,8 @@ from __future__ import annotations
 from hearth.v1 import variant_service_pb2 as pb
 from hearth.v1 import variant_service_pb2_grpc as rpc
 from services.features.variants import Variants
-from services.features.wire import fields
 from services.features.wire import variants as wire
+from services.rpc import fields
 from services.rpc.calls import Context, owner
 
 

@@ -24,8 +24,9 @@ from services.features.requests import (
     UpsertCall,
 )
 from services.features.store.base import Vector
-from services.features.wire import decode_feature, fields, numbers
+from services.features.wire import decode_feature, numbers
 from services.features.wire.decode_feature import MAX_ID
+from services.rpc import fields
 from services.steering.conditions import FeatureKey
 from services.steering.wire import feature_from_proto
 

@@ -18,7 +18,8 @@ from services.features.feature import (
     Neighbor,
     TokenWeight,
 )
-from services.features.wire import fields, numbers
+from services.features.wire import numbers
+from services.rpc import fields
 
 MAX_ID = 300
 """Characters of an SAE's or a model's id, of a hook point, a digest, an encoder, a source."""

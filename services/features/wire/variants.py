@@ -11,7 +11,7 @@ from hearth.v1 import steering_pb2
 from hearth.v1 import variant_service_pb2 as pb
 from services.errors import InvalidField
 from services.features.variants import Variant, VariantChange, VariantContent
-from services.features.wire import fields
+from services.rpc import fields
 from services.steering.wire import steering_from_proto, steering_to_proto
 
 MAX_NAME = 200

@@ -218,13 +218,13 @@ class AutoSteerSpec(_message.Message):
     sae: _builtins.str
     """The SAE; empty means the model's only one."""
     behavior: _builtins.str
-    """The behaviour in words, such as "talk like a pirate": at most 2,000 characters. May be empty where `positive` and
-    `negative` are given.
+    """The behaviour in words, such as "talk like a pirate": at most 2,000 characters. May be empty where there are
+    positive texts.
     """
     max_features: _builtins.int
     """At most so many edits, 1 to 5; 3 unless given."""
     max_trials: _builtins.int
-    """At most so many trials of the search, `max_features` to 500; what the tier says unless given."""
+    """At most so many trials of the search, 1 to 500, and no fewer than `max_features`; what the tier says unless given."""
     seed: _builtins.int
     """The same seed gives the same trials; drawn unless given, and then to be read here. At most 2^63 - 1."""
     tier: Global___AutoSteerTier.ValueType
@@ -232,18 +232,18 @@ class AutoSteerSpec(_message.Message):
     temperature: _builtins.float
     """Sampling temperature of every generation, 0 to 2; 0.7 unless given."""
     max_tokens: _builtins.int
-    """Tokens of each sample at most, 8 to 512; what the tier says unless given."""
+    """Tokens of each sample at most, 1 to 256; what the tier says unless given."""
     @_builtins.property
     def positive(self) -> _containers.RepeatedCompositeFieldContainer[_prompt_pb2.Prompt]:
-        """Texts that show the behaviour, chats or plain text; at most 64. Given with `negative` or not at all."""
+        """Texts that show the behaviour, chats or plain text; at most 256, each of at most 20,000 characters."""
 
     @_builtins.property
     def negative(self) -> _containers.RepeatedCompositeFieldContainer[_prompt_pb2.Prompt]:
-        """Texts that do not, unpaired; at most 64."""
+        """Texts that do not, unpaired; at most 256. Only beside positive ones; the model writes them where there are none."""
 
     @_builtins.property
     def prompts(self) -> _containers.RepeatedCompositeFieldContainer[_prompt_pb2.Prompt]:
-        """Prompts to tune and validate on, chats or plain text; 8 to 256. Drafted where there are none."""
+        """Prompts to tune and validate on, chats or plain text; at most 256. Filled up with built-in ones."""
 
     @_builtins.property
     def budget(self) -> _duration_pb2.Duration:
@@ -1428,9 +1428,6 @@ class DraftContrastResponse(_message.Message):
 
     POSITIVE_FIELD_NUMBER: _builtins.int
     NEGATIVE_FIELD_NUMBER: _builtins.int
-    FROM_TEMPLATES_FIELD_NUMBER: _builtins.int
-    from_templates: _builtins.int
-    """How many pairs templates made, because the model could not."""
     @_builtins.property
     def positive(self) -> _containers.RepeatedCompositeFieldContainer[_prompt_pb2.Chat]:
         """Chats that show the behaviour."""
@@ -1444,11 +1441,10 @@ class DraftContrastResponse(_message.Message):
         *,
         positive: _abc.Iterable[_prompt_pb2.Chat] | None = ...,
         negative: _abc.Iterable[_prompt_pb2.Chat] | None = ...,
-        from_templates: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_templates", b"from_templates", "negative", b"negative", "positive", b"positive"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["negative", b"negative", "positive", b"positive"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1466,23 +1462,22 @@ class SuggestConditionRequest(_message.Message):
     POSITIVE_FIELD_NUMBER: _builtins.int
     NEGATIVE_FIELD_NUMBER: _builtins.int
     MAX_FEATURES_FIELD_NUMBER: _builtins.int
-    MAX_FALSE_POSITIVE_RATE_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model; empty means the only one served."""
     sae: _builtins.str
     """The SAE; empty means the model's only one."""
     behavior: _builtins.str
-    """What the condition is to notice, in words: at most 2,000 characters. May be empty where both lists below are given."""
+    """What the condition is to notice, in words: at most 2,000 characters. May be empty where there are
+    positive texts.
+    """
     max_features: _builtins.int
-    """At most so many features, 1 to 8; 3 unless given."""
-    max_false_positive_rate: _builtins.float
-    """The largest share of texts without it on which the condition may hold, 0 to 1; 0.05 unless given."""
+    """At most so many features, 1 to 5; 3 unless given."""
     seed: _builtins.int
     """The same seed gives the same condition; 0 unless given."""
     @_builtins.property
     def positive(self) -> _containers.RepeatedCompositeFieldContainer[_prompt_pb2.Prompt]:
-        """Texts that show it, chats or plain text; at most 256. Given with `negative`, or drafted."""
+        """Texts that show it, chats or plain text; at most 256, and at least 8 where there are any."""
 
     @_builtins.property
     def negative(self) -> _containers.RepeatedCompositeFieldContainer[_prompt_pb2.Prompt]:
@@ -1497,21 +1492,16 @@ class SuggestConditionRequest(_message.Message):
         positive: _abc.Iterable[_prompt_pb2.Prompt] | None = ...,
         negative: _abc.Iterable[_prompt_pb2.Prompt] | None = ...,
         max_features: _builtins.int | None = ...,
-        max_false_positive_rate: _builtins.float | None = ...,
         seed: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_false_positive_rate", b"_max_false_positive_rate", "_max_features", b"_max_features", "_seed", b"_seed", "max_false_positive_rate", b"max_false_positive_rate", "max_features", b"max_features", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_features", b"_max_features", "_seed", b"_seed", "max_features", b"max_features", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_false_positive_rate", b"_max_false_positive_rate", "_max_features", b"_max_features", "_seed", b"_seed", "behavior", b"behavior", "max_false_positive_rate", b"max_false_positive_rate", "max_features", b"max_features", "model", b"model", "negative", b"negative", "positive", b"positive", "sae", b"sae", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_features", b"_max_features", "_seed", b"_seed", "behavior", b"behavior", "max_features", b"max_features", "model", b"model", "negative", b"negative", "positive", b"positive", "sae", b"sae", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__max_false_positive_rate: _TypeAlias = _typing.Literal["max_false_positive_rate"]  # noqa: Y015
-    _WhichOneofArgType__max_false_positive_rate: _TypeAlias = _typing.Literal["_max_false_positive_rate", b"_max_false_positive_rate"]  # noqa: Y015
     _WhichOneofReturnType__max_features: _TypeAlias = _typing.Literal["max_features"]  # noqa: Y015
     _WhichOneofArgType__max_features: _TypeAlias = _typing.Literal["_max_features", b"_max_features"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_false_positive_rate) -> _WhichOneofReturnType__max_false_positive_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_features) -> _WhichOneofReturnType__max_features | None: ...
     @_typing.overload
@@ -1531,17 +1521,20 @@ class SuggestConditionResponse(_message.Message):
     AUROC_FIELD_NUMBER: _builtins.int
     FALSE_POSITIVE_RATE_FIELD_NUMBER: _builtins.int
     TRUE_POSITIVE_RATE_FIELD_NUMBER: _builtins.int
-    TEXTS_FIELD_NUMBER: _builtins.int
+    POSITIVES_FIELD_NUMBER: _builtins.int
+    NEGATIVES_FIELD_NUMBER: _builtins.int
     threshold: _builtins.float
     """The threshold, in activation units."""
     auroc: _builtins.float
     """Area under the ROC curve of the features' largest activation in a text, 0 to 1."""
     false_positive_rate: _builtins.float
-    """Share of texts without it on which the condition holds, 0 to 1."""
+    """Share of texts without it at which the condition holds, 0 to 1."""
     true_positive_rate: _builtins.float
-    """Share of texts with it on which the condition holds, 0 to 1."""
-    texts: _builtins.int
-    """How many texts the numbers are from."""
+    """Share of texts with it at which the condition holds, 0 to 1."""
+    positives: _builtins.int
+    """How many texts with it the numbers are from;"""
+    negatives: _builtins.int
+    """and how many without."""
     @_builtins.property
     def condition(self) -> _steering_pb2.Condition:
         """The condition, for a Scope."""
@@ -1559,11 +1552,12 @@ class SuggestConditionResponse(_message.Message):
         auroc: _builtins.float = ...,
         false_positive_rate: _builtins.float = ...,
         true_positive_rate: _builtins.float = ...,
-        texts: _builtins.int = ...,
+        positives: _builtins.int = ...,
+        negatives: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auroc", b"auroc", "condition", b"condition", "false_positive_rate", b"false_positive_rate", "labels", b"labels", "texts", b"texts", "threshold", b"threshold", "true_positive_rate", b"true_positive_rate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auroc", b"auroc", "condition", b"condition", "false_positive_rate", b"false_positive_rate", "labels", b"labels", "negatives", b"negatives", "positives", b"positives", "threshold", b"threshold", "true_positive_rate", b"true_positive_rate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

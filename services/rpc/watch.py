@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable
 from services.errors import DependencyUnavailable
 from services.rpc.logs import structured
 
-log = logging.getLogger("hearth.features")
+log = logging.getLogger("hearth.rpc")
 
 ANSWER_SECONDS = 5.0
 """How long what it depends on may take to answer."""
 
 
 class Watch:
-    """Follows vector store and database. An outage is told within `seconds` and ANSWER_SECONDS, so is its end."""
+    """Follows what a process depends on. An outage is told within `seconds` and ANSWER_SECONDS, so is its end."""
 
     def __init__(
         self,

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.errors import DependencyUnavailable
-from services.features import watch as module
-from services.features.watch import Watch
+from services.rpc import watch as module
+from services.rpc.watch import Watch
 
 
 class Dependency:
