@@ -1429,18 +1429,18 @@ class DraftContrastResponse(_message.Message):
     POSITIVE_FIELD_NUMBER: _builtins.int
     NEGATIVE_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def positive(self) -> _containers.RepeatedCompositeFieldContainer[_prompt_pb2.Chat]:
-        """Chats that show the behaviour."""
+    def positive(self) -> _containers.RepeatedCompositeFieldContainer[_prompt_pb2.Prompt]:
+        """Texts that show the behaviour: chats, or plain text where the model has no chat template."""
 
     @_builtins.property
-    def negative(self) -> _containers.RepeatedCompositeFieldContainer[_prompt_pb2.Chat]:
+    def negative(self) -> _containers.RepeatedCompositeFieldContainer[_prompt_pb2.Prompt]:
         """The same questions, answered without it."""
 
     def __init__(
         self,
         *,
-        positive: _abc.Iterable[_prompt_pb2.Chat] | None = ...,
-        negative: _abc.Iterable[_prompt_pb2.Chat] | None = ...,
+        positive: _abc.Iterable[_prompt_pb2.Prompt] | None = ...,
+        negative: _abc.Iterable[_prompt_pb2.Prompt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

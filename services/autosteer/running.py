@@ -1,0 +1,149 @@
+"""One worker's jobs: takes each whose turn it is, runs the pipeline under its lease, and says what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from services.autosteer.checkpoints import Kept
+from services.autosteer.job import Cancelled
+from services.autosteer.leases import Lease, LeaseLost, Leases
+from services.autosteer.pipeline import run
+from services.autosteer.record import Failure
+from services.autosteer.spec import Result
+from services.autosteer.upstream import FeatureCatalogue, Inference
+from services.database.database import Database
+from services.errors import DependencyUnavailable, HearthError
+from services.rpc.logs import structured
+
+log = logging.getLogger("hearth.autosteer")
+RENEWALS = 4.0
+"""How often a lease is renewed within its length."""
+
+Drive = Callable[[Lease, Kept, asyncio.Event], Awaitable[Result]]
+"""Runs a job to its result, as pipeline.run does."""
+
+
+class Runner:
+    """Runs jobs on the event loop; `places` at once, `for_all` of them for jobs that are not quick."""
+
+    def __init__(
+        self,
+        database: Database,
+        leases: Leases,
+        drive: Drive,
+        *,
+        for_all: int,
+        poll_seconds: float,
+    ) -> None:
+        self._database, self._leases, self._drive = database, leases, drive
+        self._for_all, self._poll = for_all, poll_seconds
+        self._stopping = asyncio.Event()
+        self._slow = 0
+        self._claiming = asyncio.Lock()
+
+    def stop(self) -> None:
+        """Jobs that run are given back to the queue."""
+        self._stopping.set()
+
+    async def one(self) -> bool:
+        """Runs the job whose turn it is to its end; False where there is none. Raises DependencyUnavailable."""
+        async with self._claiming:  # so that two claims do not both take the last place
+            if self._stopping.is_set():
+                return False
+            lease = await self._leases.claim(quick_only=self._slow >= self._for_all)
+            is_slow = lease is not None and lease.spec.budget.tier != "quick"
+            self._slow += is_slow
+        if lease is None:
+            return False
+        try:
+            await self._run(lease)
+        finally:
+            self._slow -= is_slow
+        return True
+
+    async def _run(self, lease: Lease) -> None:
+        about = structured(job=lease.job_id, model=lease.spec.model, attempt=lease.attempt)
+        log.info("a job begins", extra=about)
+        stop = asyncio.Event()
+        holding = asyncio.create_task(self._hold(lease, stop))
+        try:
+            await self._outcome(lease, stop)
+        except LeaseLost:
+            log.info("a job is over here: it was cancelled, or is another worker's", extra=about)
+        except DependencyUnavailable as error:  # its lease runs out, and it goes on then
+            log.warning("a job is left: the database does not answer", extra=about | {"problem": str(error)})
+        finally:
+            holding.cancel()
+            await asyncio.gather(holding, return_exceptions=True)
+
+    async def _outcome(self, lease: Lease, stop: asyncio.Event) -> None:
+        about = structured(job=lease.job_id, model=lease.spec.model)
+        kept = Kept(self._database, self._leases, lease)
+        try:
+            result = await self._drive(lease, kept, stop)
+        except Cancelled:
+            await self._leases.give_back(lease)
+            log.info("a job is given back", extra=about)
+        except DependencyUnavailable as error:
+            await self._leases.postpone(lease, error.message)
+            log.warning("a job waits", extra=structured(job=lease.job_id, problem=error.message))
+        except HearthError as error:
+            await self._leases.park(lease, Failure(error.reason.value, error.message))
+            log.warning("a job is given up", extra=structured(job=lease.job_id, problem=error.message))
+        except LeaseLost:
+            raise
+        except Exception:
+            log.exception("a job is given up", extra=about)
+            failure = Failure("INTERNAL", f"internal error; the worker's log has it under job {lease.job_id}")
+            await self._leases.park(lease, failure)
+        else:
+            await self._leases.succeed(lease, result)
+            log.info("a job has succeeded", extra=about)
+
+    async def _hold(self, lease: Lease, stop: asyncio.Event) -> None:
+        """Renews the lease. Sets `stop` once the job is another's, was cancelled, or this worker stops."""
+        renewed = time.monotonic()
+        while not stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._poll)
+                stop.set()
+                return
+            try:
+                if time.monotonic() - renewed >= self._leases.seconds / RENEWALS:
+                    now = time.monotonic()
+                    await self._leases.renew(lease)
+                    renewed = now
+                elif not await self._leases.is_held(lease):
+                    stop.set()
+            except LeaseLost:
+                stop.set()
+            except DependencyUnavailable:
+                if time.monotonic() - renewed >= self._leases.seconds:
+                    stop.set()  # by now another worker may have it
+
+
+def pipeline_drive(
+    inference_of: Callable[[str], Inference],
+    catalogue: FeatureCatalogue,
+    encode: Callable[[], Awaitable[object]],
+    judge_key: str,
+) -> Drive:
+    """Runs the pipeline; `inference_of` makes a client for an owner, `encode` loads the sentence encoder."""
+
+    async def drive(lease: Lease, kept: Kept, stop: asyncio.Event) -> Result:
+        return await run(
+            lease.spec,
+            inference_of(lease.owner),
+            catalogue,
+            kept,
+            kept.tell,
+            stop,
+            encode=await encode(),  # type: ignore[arg-type]
+            judge_key=judge_key,
+        )
+
+    return drive
