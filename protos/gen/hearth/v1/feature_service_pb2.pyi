@@ -907,7 +907,9 @@ class FeatureHit(_message.Message):
     context_similarity: _builtins.float
     """Cosine of the query and the contexts; unset where it was not compared."""
     lexical_score: _builtins.float
-    """BM25 of the query; unset where no word is shared or it was not compared."""
+    """BM25 of the query; unset where no word is shared, it was not compared, or, where several rankings are fused, it is not
+    among the ten best by words.
+    """
     @_builtins.property
     def feature(self) -> Global___Feature:
         """The feature."""
