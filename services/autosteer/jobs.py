@@ -31,6 +31,7 @@ def make_app(broker: str) -> Celery:
     app = Celery("hearth", broker=broker.replace("unix://", "redis+socket://", 1), set_as_current=False)
     app.conf.update(
         task_default_queue=QUEUE,
+        accept_content=["json"],
         task_acks_late=True,
         task_ignore_result=True,
         worker_prefetch_multiplier=1,

@@ -9,11 +9,13 @@ import asyncio
 import logging
 import sys
 import threading
+import warnings
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 from celery import signals
+from celery.platforms import SecurityWarning
 
 from services.autosteer.clients.connections import clients_of
 from services.autosteer.database.schema import MIGRATIONS
@@ -150,6 +152,10 @@ def main(settings: AutoSteerSettings) -> int:
 
     signals.worker_shutting_down.connect(stop, weak=False)
     signals.setup_logging.connect(lambda **_: None, weak=False)  # ours is configured already
+    logging.getLogger("celery").setLevel(
+        logging.WARNING
+    )  # a message is worth no line; the jobs have their own
+    warnings.filterwarnings("ignore", category=SecurityWarning)  # it fears pickle, which is not accepted here
     consumer = app.Worker(
         pool="threads",
         concurrency=settings.concurrency,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import cleandoc
+from typing import Any
 
 import typer
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from services.cli.commands import (
     attribute,
+    autosteer,
     chat,
     contrast,
     doctor,
@@ -28,6 +31,7 @@ OVERVIEW = """Run a language model on your own machine and steer it by its featu
 
 Start it in one terminal:   [#ff8c42]hearth up[/]
 Find features in another:   [#ff8c42]hearth features search "the sea"[/]
+Have edits found for you:   [#ff8c42]hearth autosteer "talk like a pirate"[/]
 Then talk, steered by one:  [#ff8c42]hearth chat --nudge 1234=0.5 "Tell me a story."[/]
 
 `hearth COMMAND --help` has an example for each command.
@@ -44,6 +48,24 @@ app = typer.Typer(
 
 features = typer.Typer(
     help="Find features by what they are about, and see all that is known of one.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+class SentenceGroup(TyperGroup):
+    """A group whose first argument may be what is wanted, in words: `start` is then understood."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Puts `start` in front of what names no command and does not ask for help."""
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["start", *args]
+        return super().parse_args(ctx, args)
+
+
+steered = typer.Typer(
+    cls=SentenceGroup,
+    help='Edits that make the model behave as you say: [#ff8c42]hearth autosteer "talk like a pirate"[/]',
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -76,6 +98,13 @@ _FEATURES: dict[str, Callable[..., None]] = {
     "export": transfer.export,
     "delete": transfer.delete,
 }
+_AUTOSTEER: dict[str, Callable[..., None]] = {
+    "start": autosteer.start,
+    "watch": autosteer.watch,
+    "list": autosteer.listing,
+    "show": autosteer.show,
+    "cancel": autosteer.cancel,
+}
 _VARIANTS: dict[str, Callable[..., None]] = {
     "list": variants.listing,
     "show": variants.show,
@@ -97,7 +126,12 @@ def help_of(command: Callable[..., None]) -> str:
 for panel, commands in _PANELS.items():
     for command in commands:
         app.command(command.__name__, rich_help_panel=panel, help=help_of(command))(command)
-for group, group_name, members in ((features, "features", _FEATURES), (saved, "variants", _VARIANTS)):
+_GROUPS = (
+    (features, "features", _FEATURES),
+    (steered, "autosteer", _AUTOSTEER),
+    (saved, "variants", _VARIANTS),
+)
+for group, group_name, members in _GROUPS:
     for name, command in members.items():
         group.command(name, help=help_of(command))(command)
     app.add_typer(group, name=group_name, rich_help_panel=_RUNNING)

@@ -12,6 +12,7 @@ import typer
 from services.cli.render.console import error_console
 
 if TYPE_CHECKING:
+    from services.cli.clients.autosteer import AutoSteerClient
     from services.cli.clients.channel import Client
     from services.cli.clients.features import FeatureClient
     from services.cli.clients.inference import InferenceClient
@@ -46,6 +47,13 @@ def ask_variants(question: Callable[[VariantClient], Awaitable[T]], address: str
     from services.cli.clients.variants import VariantClient
 
     return _put(question, VariantClient(address, owner))
+
+
+def ask_autosteer(question: Callable[[AutoSteerClient], Awaitable[T]], address: str, owner: str) -> T:
+    """The answer to a question about an owner's jobs, from the auto-steer server at an address."""
+    from services.cli.clients.autosteer import AutoSteerClient
+
+    return _put(question, AutoSteerClient(address, owner))
 
 
 def _put(question: Callable[[C], Awaitable[T]], client: C) -> T:

@@ -1,4 +1,4 @@
-"""The platform as `hearth up` runs it: inference and features today, later every other process too."""
+"""The platform as `hearth up` runs it: inference, features, and auto-steer with its broker and its worker."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from services.autosteer.broker import broker_command
+from services.autosteer.settings import AutoSteerSettings
 from services.cli.clients.features import FeatureClient
 from services.cli.clients.health import is_serving
 from services.cli.clients.inference import InferenceClient
@@ -20,7 +22,7 @@ from services.cli.ports import free_port, port_problem, reachable
 from services.cli.render.console import console, error_console
 from services.cli.render.logs import LogLines
 from services.cli.render.welcome import Served, welcome
-from services.cli.serving import environment_of
+from services.cli.serving import environment_of, variable
 from services.cli.showcase import showpieces
 from services.cli.supervisor import Child, ChildDied, Supervisor
 from services.encoder.minilm import ensure_minilm
@@ -34,15 +36,17 @@ GRACE_SECONDS = 5.0
 """How much longer than its own drain a process may take to end."""
 
 
-def start(inference: InferenceSettings, features: FeaturesSettings) -> None:
+def start(inference: InferenceSettings, features: FeaturesSettings, autosteer: AutoSteerSettings) -> None:
     """Makes model and encoder ready, starts all processes and runs them until Ctrl-C."""
     began = time.monotonic()
     _require_port(inference.host, inference.port, "--port")
     _require_port(features.host, features.port, "--features-port")
     inference = inference.model_copy(update={"port": inference.port or free_port(inference.host)})
     features = features.model_copy(update={"port": features.port or free_port(features.host)})
+    _require_port(autosteer.host, autosteer.port, "--autosteer-port")
+    autosteer = autosteer.model_copy(update={"port": autosteer.port or free_port(autosteer.host)})
     _prepare(inference, features)
-    platform = _Platform(inference, features, console(), began)
+    platform = _Platform(inference, features, autosteer, console(), began)
     try:
         asyncio.run(platform.run())
     except ChildDied as death:
@@ -54,6 +58,7 @@ def start(inference: InferenceSettings, features: FeaturesSettings) -> None:
 class _Platform:
     inference: InferenceSettings
     features: FeaturesSettings
+    autosteer: AutoSteerSettings
     out: Console
     began: float
 
@@ -64,6 +69,10 @@ class _Platform:
     @property
     def features_address(self) -> str:
         return f"{reachable(self.features.host)}:{self.features.port}"
+
+    @property
+    def autosteer_address(self) -> str:
+        return f"{reachable(self.autosteer.host)}:{self.autosteer.port}"
 
     async def run(self) -> None:
         """Returns when it was stopped."""
@@ -80,9 +89,10 @@ class _Platform:
                 self.features_address,
                 environment_of(self.features, {"host", "port"}),
             ),
+            *self._autosteer(),
         ]
         logs = LogLines(self.out, [child.name for child in children])
-        drain = max(self.inference.drain_seconds, self.features.drain_seconds) + GRACE_SECONDS
+        drain = max(s.drain_seconds for s in (self.inference, self.features, self.autosteer)) + GRACE_SECONDS
         loading = "Loading the model, its SAEs and the sentence encoder; some seconds"
         with self.out.status(loading) as status:
 
@@ -91,6 +101,25 @@ class _Platform:
                 await self.greet()
 
             await Supervisor(children, is_serving, logs.show, ready, drain).run()
+
+    def _autosteer(self) -> list[Child]:
+        """Its broker, unless another one is named, its server and its worker. Each goes on where it was killed."""
+        environment = environment_of(self.autosteer, {"host", "port"}) | {
+            variable(AutoSteerSettings, "inference"): self.inference_address,
+            variable(AutoSteerSettings, "features"): self.features_address,
+        }
+        server = (sys.executable, "-m", "services.autosteer")
+        worker = (sys.executable, "-m", "services.autosteer.worker")
+        children = [
+            Child("autosteer", server, self.autosteer_address, environment, restarts=True),
+            Child("worker", worker, "", environment, restarts=True),
+        ]
+        if self.autosteer.redis_url.get_secret_value():
+            return children
+        try:
+            return [Child("broker", broker_command(self.autosteer), "", restarts=True), *children]
+        except (OSError, RuntimeError) as problem:
+            fail(f"{problem}.")
 
     async def greet(self) -> None:
         """Imports features that are not in the catalogue yet, and says what to try."""
@@ -101,7 +130,14 @@ class _Platform:
         notes = await import_all(folders, served, self.features_address, self.out)
         searchable = await _searchable(self.features_address, served)
         text = welcome(
-            Served(models, self.inference_address, self.features_address, searchable, notes),
+            Served(
+                models,
+                self.inference_address,
+                self.features_address,
+                self.autosteer_address,
+                searchable,
+                notes,
+            ),
             showpieces(folders),
             command=command_as_typed(),
             seconds=time.monotonic() - self.began,

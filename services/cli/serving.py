@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from services.autosteer.settings import AutoSteerSettings
 from services.cli.failures import fail
 from services.features.settings import FeaturesSettings
 from services.inference.settings import InferenceSettings
@@ -23,6 +24,11 @@ def inference_settings(**given: Any) -> InferenceSettings:
 def features_settings(**given: Any) -> FeaturesSettings:
     """The features process's; see `_settings_of`."""
     return _settings_of(FeaturesSettings, "--features-", given)
+
+
+def autosteer_settings(**given: Any) -> AutoSteerSettings:
+    """Auto-steer's server's and worker's; see `_settings_of`."""
+    return _settings_of(AutoSteerSettings, "--autosteer-", given)
 
 
 def _settings_of(kind: type[S], options: str, given: dict[str, Any]) -> S:

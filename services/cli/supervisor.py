@@ -1,4 +1,7 @@
-"""Runs Hearth's processes as children: starts them, waits until they serve, forwards logs, stops all together."""
+"""Runs Hearth's processes as children: starts them, waits until they serve, forwards logs, stops all together.
+
+Children that keep nothing in memory that would be lost are started again where they die.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,10 @@ POLL_SECONDS = 0.2
 """How often a starting process is asked whether it serves."""
 LINE_BYTES = 1 << 20
 """Longest log line."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
+"""Seconds before a child that died starts again: doubled each time, up to the longest."""
+MOST_DEATHS, DEATH_SECONDS = 5, 60.0
+"""A child that dies so often within so many seconds is given up."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -27,9 +34,11 @@ class Child:
     """How it is called in front of its log lines and in messages."""
     command: Sequence[str]
     address: str
-    """`host:port` at which its health is asked."""
+    """`host:port` at which its health is asked; empty where nobody need wait for it."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to this process's own."""
+    restarts: bool = False
+    """Whether it is started again where it dies; else all of them end with it."""
 
 
 class ChildDied(Exception):
@@ -42,7 +51,7 @@ class ChildDied(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Supervisor:
-    """Runs some children until it is stopped or one of them dies. None is restarted."""
+    """Runs some children until it is stopped, or one of them dies that is not to be started again."""
 
     children: Sequence[Child]
     is_serving: Callable[[str], Awaitable[bool]]
@@ -77,21 +86,32 @@ class Supervisor:
             for number in _STOP_SIGNALS:
                 loop.remove_signal_handler(number)
 
-    async def _until_stopped(self, running: Sequence[_Running], stop: asyncio.Event) -> None:
+    async def _until_stopped(self, running: list[_Running], stop: asyncio.Event) -> None:
         stopped = asyncio.create_task(stop.wait())
         telling: asyncio.Task[None] | None = None
-        deaths = [asyncio.create_task(each.process.wait()) for each in running]
+        deaths = {asyncio.create_task(each.process.wait()): each for each in running}
+        pauses: dict[asyncio.Task[None], Child] = {}
+        history: dict[str, list[float]] = {}
         serving = asyncio.create_task(self._until_serving())
         started = False
         pending: set[asyncio.Task[Any]] = {stopped, serving, *deaths}
         try:
             while not stop.is_set():
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for each, death in zip(running, deaths, strict=True):
-                    if death.done():
-                        await each.forwarding  # what it said last tells why
-                        if not stop.is_set():
-                            raise ChildDied(each.child.name, death.result(), started=started)
+                for death in done & deaths.keys():
+                    each = deaths.pop(death)
+                    await each.forwarding  # what it said last tells why
+                    if not stop.is_set():
+                        pause = self._pause(each, death.result(), history, started=started)
+                        pauses[pause] = each.child
+                        pending.add(pause)
+                for pause in done & pauses.keys():
+                    if not stop.is_set():
+                        again = await _Running.start(pauses.pop(pause), self.show)
+                        running.append(again)
+                        death = asyncio.create_task(again.process.wait())
+                        deaths[death] = again
+                        pending.add(death)
                 if serving in done:
                     serving.result()
                     started = True
@@ -100,17 +120,29 @@ class Supervisor:
                 if telling is not None and telling in done:
                     telling.result()
         finally:
-            tasks = [stopped, serving, *deaths, *([telling] if telling else [])]
+            tasks = [stopped, serving, *deaths, *pauses, *([telling] if telling else [])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _pause(
+        self, dead: _Running, code: int, history: dict[str, list[float]], *, started: bool
+    ) -> asyncio.Task[None]:
+        """Ends when a child that died is to start again. Raises ChildDied where it is not."""
+        child, now = dead.child, asyncio.get_running_loop().time()
+        recent = [when for when in history.get(child.name, []) if now - when < DEATH_SECONDS]
+        history[child.name] = [*recent, now]
+        if not child.restarts or len(recent) + 1 >= MOST_DEATHS:
+            raise ChildDied(child.name, code, started=started)
+        self.show(child.name, f"{child.name} {_how(code)}; it starts again")
+        return asyncio.create_task(asyncio.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** len(recent))))
 
     async def _tell(self) -> None:
         await self.ready()
 
     async def _until_serving(self) -> None:
         for child in self.children:
-            while not await self.is_serving(child.address):  # noqa: ASYNC110 (it has no event to wait for)
+            while child.address and not await self.is_serving(child.address):  # noqa: ASYNC110 (it has no event to wait for)
                 await asyncio.sleep(POLL_SECONDS)
 
 

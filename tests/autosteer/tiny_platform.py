@@ -89,7 +89,7 @@ class Platform:
 
 
 @asynccontextmanager
-async def platform_in(folder: Path) -> AsyncIterator[Platform]:
+async def platform_in(folder: Path, ports: tuple[int, int] = (0, 0)) -> AsyncIterator[Platform]:
     """Both services while it lasts."""
     model = tiny()
     tokenizer = Tokenizer(write_tokenizer(folder / "tokenizer"))
@@ -119,12 +119,12 @@ async def platform_in(folder: Path) -> AsyncIterator[Platform]:
                         servicers[0], s
                     )
                 },
-                ServerSettings(port=0, drain_seconds=0),
+                ServerSettings(port=ports[0], drain_seconds=0),
                 handle_signals=False,
             ),
             await serve(
                 {"hearth.v1.FeatureService": lambda s: add_FeatureServiceServicer_to_server(servicers[1], s)},
-                ServerSettings(port=0, drain_seconds=0),
+                ServerSettings(port=ports[1], drain_seconds=0),
                 handle_signals=False,
             ),
         ]

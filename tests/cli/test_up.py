@@ -76,9 +76,13 @@ def up(
     embedded_model: Path, sentence_encoder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Up]:
     sae = random_sae(tmp_path_factory.mktemp("sae"))
-    ports = ["--port", "0", "--features-port", "0"]
+    ports = ["--port", "0", "--features-port", "0", "--autosteer-port", "0"]
     command = [*HEARTH, "up", *ports, "--device", "cpu", "--sae", str(sae), "--allow-mismatch"]
-    environment = {**ONE_THREAD, "HEARTH_FEATURES_DATA_DIR": str(tmp_path_factory.mktemp("data"))}
+    environment = {
+        **ONE_THREAD,
+        "HEARTH_FEATURES_DATA_DIR": str(tmp_path_factory.mktemp("data")),
+        "HEARTH_AUTOSTEER_DATA_DIR": str(tmp_path_factory.mktemp("jobs")),
+    }
     output = ""
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -236,7 +240,8 @@ def test_a_foreign_steering_file_costs_the_examples_only(tmp_path: Path) -> None
 
 def test_the_welcome_speaks_of_the_usual_port_only_where_it_is_another() -> None:
     console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(welcome(Served([], USUAL, "127.0.0.1:50052", 0), [Showpiece("ocean", 3, 0.4, "Hi")]))
+    served = Served([], USUAL, "127.0.0.1:50052", "127.0.0.1:50053", 0)
+    console.print(welcome(served, [Showpiece("ocean", 3, 0.4, "Hi")]))
     text = console.export_text()
     assert "HEARTH_ADDRESS" not in text
     assert "HEARTH_FEATURES_ADDRESS" not in text
@@ -248,7 +253,7 @@ def test_a_command_to_try_is_one_line_however_narrow_the_terminal() -> None:
     piece = Showpiece("ocean", 3, 0.4, "Tell me a story.")
     sae = SaeInfo("sae", "model.layers.1", 1, 32, "relu", "float32", 1.0, 0.6, True, "")
     model = ModelInfo("tiny", 64, 256, 8, 2, "float32", True, "", (sae,))
-    served = Served([model], USUAL, "127.0.0.1:6000", 32)
+    served = Served([model], USUAL, "127.0.0.1:6000", "127.0.0.1:50053", 32)
     console.print(welcome(served, [piece], command=command), soft_wrap=True)
     lines = console.export_text().splitlines()
     assert f'{command} chat --nudge 3=0.4 "Tell me a story."' in lines

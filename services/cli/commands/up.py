@@ -29,6 +29,16 @@ def up(
             show_default=False,
         ),
     ] = None,
+    autosteer_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="N",
+            help="Port of the auto-steer server; 0 takes a free one. 50053 unless given.",
+            show_default=False,
+        ),
+    ] = None,
     host: Annotated[
         str | None,
         typer.Option(
@@ -72,9 +82,9 @@ def up(
     """Start the platform in the foreground; Ctrl-C stops it.
 
     The first start makes the embedded model and the sentence encoder ready (downloads of 93 and 84 MB) and imports
-    the features of the SAEs that have tables beside them. More settings are environment variables HEARTH_INFERENCE_*
-    and HEARTH_FEATURES_*, described in services/inference/settings.py and services/features/settings.py; options
-    count more.
+    the features of the SAEs that have tables beside them. Auto-steer's broker, server and worker are started again
+    where they die. More settings are environment variables HEARTH_INFERENCE_*, HEARTH_FEATURES_* and
+    HEARTH_AUTOSTEER_*, described in settings.py of each service; options count more.
 
       hearth up
 
@@ -83,7 +93,7 @@ def up(
       hearth up --model google/gemma-2-2b --sae ./gemma-scope/layer_12
     """
     from services.cli.platform import start
-    from services.cli.serving import features_settings, inference_settings
+    from services.cli.serving import autosteer_settings, features_settings, inference_settings
 
     start(
         inference_settings(
@@ -96,4 +106,5 @@ def up(
             allow_mismatch=allow_mismatch or None,
         ),
         features_settings(port=features_port, host=host),
+        autosteer_settings(port=autosteer_port, host=host),
     )

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from services.cli.render.console import EMBER
 
-_PREFIXES = (EMBER, "cyan", "green", "magenta")
+_PREFIXES = (EMBER, "cyan", "yellow", "green", "magenta")
 _LEVELS = {"WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red"}
 _NOT_SHOWN = frozenset({"time", "level", "logger", "message", "traceback"})
 

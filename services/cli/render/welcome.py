@@ -10,6 +10,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from services.cli.answers import ModelInfo
+from services.cli.autosteer_options import AUTOSTEER_ADDRESS, DEFAULT_AUTOSTEER_ADDRESS
 from services.cli.feature_options import DEFAULT_FEATURES_ADDRESS, FEATURES_ADDRESS
 from services.cli.options import DEFAULT_ADDRESS
 from services.cli.render.console import EMBER
@@ -28,6 +29,7 @@ class Served:
     address: str
     """Of the inference service."""
     features_address: str
+    autosteer_address: str
     searchable: int
     """Features that can be searched."""
     notes: Sequence[str] = ()
@@ -75,12 +77,15 @@ def _commands(command: str, served: Served, pieces: Sequence[Showpiece]) -> Rend
         add("where to ask, as it is not the usual port", f"export HEARTH_ADDRESS={served.address}")
     if not _is_default(served.features_address, DEFAULT_FEATURES_ADDRESS):
         add("and for features", f"export {FEATURES_ADDRESS}={served.features_address}")
+    if not _is_default(served.autosteer_address, DEFAULT_AUTOSTEER_ADDRESS):
+        add("and for auto-steer", f"export {AUTOSTEER_ADDRESS}={served.autosteer_address}")
     if not any(model.saes for model in served.models):
         add("talk to it", f"{command} chat")
         return Group(*lines)
     first = pieces[0] if pieces else None
     if served.searchable:
         add("find features", f'{command} features search "{first.topic if first else _QUERY}"')
+        add("edits for what you say, tested", f'{command} autosteer --quick "{_QUERY}"')
     for piece in pieces[:_MOST] or [FALLBACK]:
         what = (
             f"{piece.topic} on its mind: plain and steered, side by side" if piece.topic else "side by side"

@@ -116,7 +116,7 @@ class AutoSteerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DraftContrast(self, request, context):
-        """Chats that show a behaviour, and matched ones that do not.
+        """Texts that show a behaviour, and matched ones that do not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -49,7 +49,7 @@ class AutoSteerServiceStub:
     whatever has been restarted meanwhile.
     """
     DraftContrast: _grpc.UnaryUnaryMultiCallable[_autosteer_service_pb2.DraftContrastRequest, _autosteer_service_pb2.DraftContrastResponse]
-    """Chats that show a behaviour, and matched ones that do not."""
+    """Texts that show a behaviour, and matched ones that do not."""
     SuggestCondition: _grpc.UnaryUnaryMultiCallable[_autosteer_service_pb2.SuggestConditionRequest, _autosteer_service_pb2.SuggestConditionResponse]
     """A condition that holds where a text is about something, fitted on examples, with how well it tells them apart."""
 
@@ -74,7 +74,7 @@ class AutoSteerServiceAsyncStub(AutoSteerServiceStub):
     whatever has been restarted meanwhile.
     """
     DraftContrast: _aio.UnaryUnaryMultiCallable[_autosteer_service_pb2.DraftContrastRequest, _autosteer_service_pb2.DraftContrastResponse]  # type: ignore[assignment]
-    """Chats that show a behaviour, and matched ones that do not."""
+    """Texts that show a behaviour, and matched ones that do not."""
     SuggestCondition: _aio.UnaryUnaryMultiCallable[_autosteer_service_pb2.SuggestConditionRequest, _autosteer_service_pb2.SuggestConditionResponse]  # type: ignore[assignment]
     """A condition that holds where a text is about something, fitted on examples, with how well it tells them apart."""
 
@@ -132,7 +132,7 @@ class AutoSteerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _autosteer_service_pb2.DraftContrastRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_autosteer_service_pb2.DraftContrastResponse, _abc.Awaitable[_autosteer_service_pb2.DraftContrastResponse]]:
-        """Chats that show a behaviour, and matched ones that do not."""
+        """Texts that show a behaviour, and matched ones that do not."""
 
     @_abc_1.abstractmethod
     def SuggestCondition(

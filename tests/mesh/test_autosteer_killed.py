@@ -1,0 +1,120 @@
+"""kill -9 of each process in the middle of a job: the same result, no trial twice, an unbroken sequence of events."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hearth.v1 import autosteer_service_pb2 as pb
+from tests.database.postgres import PostgresServer
+from tests.mesh.autosteered import TIMEOUT, Stack, stack_in
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture(params=["valkey and sqlite", "redis and postgresql"])
+def stack(request: pytest.FixtureRequest, sentence_encoder: Path, tmp_path: Path) -> Iterator[Stack]:
+    """Everything that a job needs, in processes of its own."""
+    if request.param == "valkey and sqlite":
+        with stack_in(tmp_path) as running:
+            yield running
+        return
+    redis = shutil.which("redis-server")
+    if redis is None:
+        pytest.skip("needs redis-server: apt-get install redis-server")
+    server: PostgresServer = request.getfixturevalue("postgres")
+    with server.new_database() as url, stack_in(tmp_path, url, [redis]) as running:
+        yield running
+
+
+def comparable(events: list[pb.WatchAutoSteerJobResponse]) -> list[bytes]:
+    """What happened, without times and interruptions."""
+    kept = []
+    for event in events:
+        if event.WhichOneof("event") == "interrupted":
+            continue
+        copy = pb.WatchAutoSteerJobResponse()
+        copy.CopyFrom(event)
+        copy.ClearField("time")
+        copy.ClearField("sequence")
+        if copy.HasField("progress"):
+            copy.progress.ClearField("time_left")
+        if copy.HasField("ended"):
+            copy.ended.result.ClearField("elapsed")
+        kept.append(copy.SerializeToString(deterministic=True))
+    return kept
+
+
+def restarted_worker(stack: Stack) -> None:
+    stack.kill("worker")
+    stack.start("worker")
+
+
+def restarted_server(stack: Stack) -> None:
+    stack.kill("server")
+    stack.start("server")
+
+
+def restarted_broker(stack: Stack) -> None:
+    stack.kill("broker")
+    stack.start("broker")
+
+
+def broker_without_its_data(stack: Stack) -> None:
+    """And the worker with it, so that the job has to be carried once more."""
+    stack.kill("worker")
+    stack.kill("broker")
+    stack.lose_broker_data()
+    stack.start("broker", "worker")
+
+
+def restarted_inference(stack: Stack) -> None:
+    stack.kill("tiny")
+    stack.start("tiny")
+
+
+DISASTERS: dict[int, Callable[[Stack], None]] = {
+    3: restarted_server,
+    8: restarted_broker,
+    16: restarted_inference,
+    23: restarted_worker,
+    28: broker_without_its_data,
+}
+"""After which event of the watcher they happen."""
+
+
+def test_a_job_ends_as_if_nothing_had_been_killed(stack: Stack) -> None:
+    budget = {"budget": {"seconds": 3600}}
+    whole = list(stack.watch(stack.create(**budget)))
+    assert whole[-1].ended.state == pb.AUTO_STEER_STATE_SUCCEEDED
+    disasters = dict(DISASTERS)
+    seen = []
+    for event in stack.watch(stack.create(**budget)):
+        seen.append(event)
+        if disaster := disasters.pop(len(seen), None):
+            disaster(stack)
+    assert not disasters
+    assert [event.sequence for event in seen] == list(range(1, len(seen) + 1))
+    trials = [event.trial.number for event in seen if event.HasField("trial")]
+    assert trials == sorted(set(trials))
+    assert any(event.HasField("interrupted") for event in seen)
+    assert comparable(seen) == comparable(whole)
+
+
+def test_a_cancelled_job_is_left_by_its_worker_and_keeps_its_best_trial(
+    sentence_encoder: Path, tmp_path: Path
+) -> None:
+    with stack_in(tmp_path) as stack, stack.stub() as stub:
+        job_id = stack.create(max_trials=500, max_tokens=256, budget={"seconds": 3600})
+        for event in stack.watch(job_id):
+            if event.HasField("trial"):
+                stub.CancelAutoSteerJob(pb.CancelAutoSteerJobRequest(id=job_id), timeout=TIMEOUT)
+        assert event.ended.state == pb.AUTO_STEER_STATE_CANCELLED
+        assert event.ended.HasField("best")
+        job = stub.GetAutoSteerJob(pb.GetAutoSteerJobRequest(id=job_id), timeout=TIMEOUT).job
+        assert job.best == event.ended.best
+        follower = stack.create(budget={"seconds": 3600})  # the worker is free again
+        assert list(stack.watch(follower))[-1].ended.state == pb.AUTO_STEER_STATE_SUCCEEDED
