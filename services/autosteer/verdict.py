@@ -7,7 +7,7 @@ from services.autosteer.validation import RANDOM, SYSTEM_PROMPT, UNSTEERED, WRON
 
 FLUENT = 0.5
 """Mean fluency below which no edits are called safe."""
-WORTH = 0.05
+WORTH = 0.1
 """A mean objective below this is as good as nothing."""
 FEW_PROMPTS = 16
 """On fewer prompts a lead is no conclusion, and the verdict says so."""

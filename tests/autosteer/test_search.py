@@ -1,0 +1,109 @@
+"""The search finds what is planted, races fairly and goes on where it was."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.autosteer.doses import MAX_SHARE, norm_of
+from services.autosteer.objective import Scores
+from services.autosteer.search import NONE, Race, Search, Space, best_of, finalists_of
+from services.autosteer.spec import Trial
+from tests.autosteer.made import CONSTANT, PlannedDesk, candidate, key, noise, nudge, places, trial
+
+FEATURES = tuple(candidate(n, ceiling=0.4, sign=1) for n in range(5))
+SPACE = Space(FEATURES, 2, CONSTANT)
+
+
+def planted(edits: dict[int, float], place: object) -> Scores:
+    """Feature 2 shows the behaviour, feature 4 helps it, all others harm; too much of anything breaks the text."""
+    good = edits.get(2, 0.0) + 0.6 * edits.get(4, 0.0)
+    harm = sum(abs(value) for index, value in edits.items() if index not in (2, 4))
+    size = sum(abs(value) for value in edits.values())
+    adherence = max(0.0, min(1.0, good + 0.1 * noise(edits, place)))
+    return Scores(adherence, 1.0, max(0.0, 1.0 - max(0.0, size - 0.7) - 0.5 * harm))
+
+
+async def searched(
+    desk: PlannedDesk, race: Race, recorded: list[Trial] | None = None, prompts: int = 8, space: Space = SPACE
+) -> list[Trial]:
+    found: list[Trial] = []
+
+    async def heard(trial: Trial) -> None:
+        found.append(trial)
+
+    trials = await Search(space, race, places(prompts), desk, recorded or []).run(heard)
+    assert trials == found
+    return trials
+
+
+async def test_the_planted_features_are_found() -> None:
+    trials = await searched(PlannedDesk(planted), Race(40, 4, 1))
+    best = best_of(trials)
+    assert best is not None
+    assert {edit.feature.index for edit in best.edits} <= {2, 4}
+    assert best.score > 0.75
+    assert [each.number for each in trials] == list(range(40))
+
+
+async def test_the_same_seed_gives_the_same_trials_and_another_one_others() -> None:
+    one, same, other = [await searched(PlannedDesk(planted), Race(16, 4, seed)) for seed in (1, 1, 2)]
+    assert one == same
+    assert one != other
+
+
+@pytest.mark.parametrize("known", [1, 4, 6, 11])
+async def test_a_search_that_was_killed_goes_on_with_the_same_trials(known: int) -> None:
+    whole = await searched(PlannedDesk(planted), Race(16, 4, 1))
+    desk = PlannedDesk(planted)
+    assert await searched(desk, Race(16, 4, 1), whole[:known]) == whole
+    full = sum(len(each.samples) for each in whole[known:])
+    assert len(desk.seen) == full
+
+
+async def test_hopeless_trials_see_only_the_first_prompts() -> None:
+    trials = await searched(PlannedDesk(planted), Race(24, 4, 3))
+    pruned = [each for each in trials if each.pruned]
+    assert pruned
+    assert all(len(each.samples) == 4 for each in pruned)
+    assert all(len(each.samples) == 8 for each in trials if not each.pruned)
+    best = best_of(trials)
+    assert best is not None
+    assert not best.pruned
+    assert all(each.score < best.score for each in pruned)
+
+
+async def test_no_setting_moves_the_stream_too_far() -> None:
+    strong = Space(tuple(candidate(n, ceiling=0.4) for n in range(4)), 3, CONSTANT)
+    trials = await searched(PlannedDesk(planted), Race(20, 4, 2), space=strong)
+    assert max(norm_of(each.edits, CONSTANT) for each in trials) <= MAX_SHARE + 0.002
+
+
+def test_a_feature_in_two_slots_counts_once() -> None:
+    params = {"feature 0": 1, "fraction 0": 0.5, "feature 1": 1, "fraction 1": 0.9}
+    (edit,) = SPACE.edits(params)
+    assert edit == nudge(1, round(0.9 * 0.4 / CONSTANT, 3))
+
+
+def test_an_empty_slot_adds_nothing_and_signs_are_kept() -> None:
+    space = Space((candidate(7, ceiling=0.2, sign=-1),), 2, CONSTANT)
+    (edit,) = space.edits({"feature 0": 0, "fraction 0": 1.0, "feature 1": NONE, "fraction 1": 1.0})
+    assert edit == nudge(7, -0.4)
+
+
+def test_the_best_features_are_tried_alone_and_together_first() -> None:
+    starts = [SPACE.edits(start) for start in SPACE.starts()]
+    alone = [edits[0].feature for edits in starts if len(edits) == 1]
+    assert alone[:3] == [key(0), key(1), key(2)]
+    assert any({edit.feature for edit in edits} == {key(0), key(1)} for edits in starts)
+
+
+def test_finalists_are_different_and_saw_all_prompts() -> None:
+    twice = nudge(1, 0.5)
+    trials = [
+        trial(0, 0.5, 1.0, False, twice),
+        trial(1, 0.6, 1.0, False, twice),
+        trial(2, 0.9, 1.0, True),
+        trial(3, 0.3),
+    ]
+    assert [each.number for each in finalists_of(trials, 3)] == [1, 3]
+    assert best_of([trial(2, 0.9, 1.0, True)]) is None
