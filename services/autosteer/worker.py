@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 from celery import signals
+from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 
 from services.autosteer.clients.connections import clients_of
@@ -156,6 +157,9 @@ def main(settings: AutoSteerSettings) -> int:
         logging.WARNING
     )  # a message is worth no line; the jobs have their own
     warnings.filterwarnings("ignore", category=SecurityWarning)  # it fears pickle, which is not accepted here
+    warnings.filterwarnings(
+        "ignore", category=CPendingDeprecationWarning
+    )  # of a setting that is chosen in jobs.py
     consumer = app.Worker(
         pool="threads",
         concurrency=settings.concurrency,
