@@ -8,6 +8,7 @@ SHELL := /bin/bash
 PYTHON ?=
 PORT ?=
 FEATURES_PORT ?=
+AUTOSTEER_PORT ?=
 DEVICE ?=
 ARGS ?=
 
@@ -29,12 +30,13 @@ help:  ## list the targets and variables
 	@echo "Variables, as in \`make up PORT=6000\`:"
 	@echo "  PORT             where the inference service listens (up; 50051 unless set)"
 	@echo "  FEATURES_PORT    where the features process listens (up; 50052 unless set)"
+	@echo "  AUTOSTEER_PORT   where the auto-steer server listens (up; 50053 unless set)"
 	@echo "  DEVICE           cpu or cuda (up; cuda where there is one unless set)"
 	@echo "  ARGS             more arguments for hearth up (up), pytest (test) or python -m bench (bench)"
 	@echo "  PYTHON           the Python, 3.11 or newer, that the environment is made with"
 
 up: setup  ## set everything up and start the platform in the foreground
-	@exec $(BIN)/hearth up $(if $(PORT),--port $(PORT)) $(if $(FEATURES_PORT),--features-port $(FEATURES_PORT)) $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
+	@exec $(BIN)/hearth up $(if $(PORT),--port $(PORT)) $(if $(FEATURES_PORT),--features-port $(FEATURES_PORT)) $(if $(AUTOSTEER_PORT),--autosteer-port $(AUTOSTEER_PORT)) $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
 
 test: setup $(PROTOC_STAMP) $(SAE_LENS_STAMP)  ## set everything up and run every check and test (only the tests that ARGS names)
 	@$(BIN)/python -m services.inference.embedded
