@@ -8,11 +8,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from services.cli import supervisor
 from services.cli.supervisor import Child, ChildDied, Supervisor
 
 SERVE = """
@@ -180,3 +181,35 @@ def alive(pid: int) -> bool:
 
 def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+ONCE_MORE = """
+import os, pathlib, sys
+if not os.path.exists(sys.argv[1]):
+    pathlib.Path(sys.argv[1]).touch()
+    os.kill(os.getpid(), 9)
+"""
+"""A child that is killed at its first start."""
+
+
+async def test_a_child_that_may_be_started_again_is(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE", 0.0)
+    worker = replace(stage.child("worker", ONCE_MORE + SERVE), address="", restarts=True)
+
+    def show(name: str, line: str) -> None:
+        stage.lines.append((name, line))
+        if line.startswith("pid"):
+            interrupt()
+
+    await replace(stage.supervisor(worker), show=show).run()
+    assert ("worker", "worker was killed by SIGKILL; it starts again") in stage.lines
+    assert stage.gone()
+
+
+async def test_a_child_that_dies_again_and_again_is_given_up(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE", 0.0)
+    with pytest.raises(ChildDied, match="exit code 3"):
+        await stage.supervisor(replace(stage.child("worker", DIES), restarts=True)).run()
+    assert stage.lines.count(("worker", "no such model")) == supervisor.MOST_DEATHS
