@@ -8,9 +8,13 @@ Adherence is the larger of two shifts away from the unsteered text, each over th
   not (0.5).
 
 The ratio alone takes broken text for adherent (0.6 to 0.76 of full), so it counts only as far as the text is fluent.
-Fluency falls with the loss (objective.py). Relevance is the similarity to the question over that of the unsteered text.
+Fluency falls with the loss (objective.py), but what the model that is told the behaviour finds likelier is forgiven, up
+to a nat: a dialect is no fault where it is asked for. Relevance is the similarity to the question over that of the
+unsteered text.
 
-The constants were set by hand on texts of the embedded model; gold.py tells how far it agrees with a small gold set.
+The constants were set by hand on texts of the embedded model. On the gold set (gold.py) it ranks 13 of 16 pairs as people
+do, and puts broken text last in every one. What it gets wrong: texts that are written as the small model never would
+(dialect, French) still lose fluency, and it takes a text about bread and cheese for one with French words.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from services.autosteer.judges.registry import Asked, Bench, Brief, Encode, judge
-from services.autosteer.objective import Scores, clipped, fluency_of
+from services.autosteer.objective import FREE_LOSS, Scores, clipped, fluency_of
 from services.autosteer.spec import JudgeChoice
 from services.autosteer.upstream import Inference
 from services.autosteer.wording import told
@@ -31,6 +35,8 @@ from services.steering.edits import Steering
 
 FULL_SHIFT = 0.30
 FULL_RATIO = 0.5
+FORGIVEN = 1.0
+"""Nats a token of the loss that the ratio may make up for."""
 LEAST_SIMILARITY = 0.05
 """A plain text that is less like its question than this says nothing about relevance."""
 ENOUGH = 0.98
@@ -53,13 +59,17 @@ class OfflineJudge:
         if not asked:
             return []
         await self._learn(asked)
-        fluency = [fluency_of(each.loss) for each in asked]
         shifts = [(self._closeness(each.text) - self._closeness(each.plain)) / FULL_SHIFT for each in asked]
         ratios = await self._ratios(asked, shifts)
         return [
-            Scores(clipped(max(shift, ratio * fluent)), clipped(self._relevance(each)), fluent)
-            for each, shift, ratio, fluent in zip(asked, shifts, ratios, fluency, strict=True)
+            self._scores(each, shift, ratio) for each, shift, ratio in zip(asked, shifts, ratios, strict=True)
         ]
+
+    def _scores(self, asked: Asked, shift: float, ratio: float) -> Scores:
+        fluent = fluency_of(asked.loss - min(FORGIVEN, max(0.0, ratio)))
+        return Scores(
+            clipped(max(shift, ratio / FULL_RATIO * fluent)), clipped(self._relevance(asked)), fluent
+        )
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -95,15 +105,19 @@ class OfflineJudge:
         return float(self._known[asked.text] @ question) / plain
 
     async def _ratios(self, asked: Sequence[Asked], shifts: Sequence[float]) -> list[float]:
-        """The shift of the likelihood ratio over its full size; 0 where the similarity is enough already."""
-        places = [n for n, shift in enumerate(shifts) if shift < ENOUGH]
+        """The likelihood ratios in nats a token; 0 where they would change nothing, and without an instruction."""
+        places = [
+            n
+            for n, (each, shift) in enumerate(zip(asked, shifts, strict=True))
+            if shift < ENOUGH or each.loss > FREE_LOSS
+        ]
         if not places or not self._brief.instruction:
             return [0.0] * len(asked)
         instruction = self._brief.instruction
         texts = [(told(asked[n].prompt, instruction), asked[n].text) for n in places]
         ratios = [0.0] * len(asked)
         for n, prompted in zip(places, await self._inference.score(texts, Steering()), strict=True):
-            ratios[n] = (prompted.per_token - asked[n].likelihood) / FULL_RATIO
+            ratios[n] = prompted.per_token - asked[n].likelihood
         return ratios
 
 

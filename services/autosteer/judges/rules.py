@@ -13,7 +13,7 @@ REPEATED_RUN = 3
 """So often may no run of four words stand in a text."""
 DOUBLED_LOSS = 0.7
 """Nats a token: a text whose perplexity under the unsteered model is more than twice the unsteered text's is broken."""
-HOPELESS_LOSS = 2.5
+HOPELESS_LOSS = 3.5
 """Nats a token above which nothing that a judge could say would help."""
 
 _SCRIPTS_WITHOUT_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.autosteer.judges.offline import FULL_RATIO, OfflineJudge
+from services.autosteer.judges.offline import FORGIVEN, FULL_RATIO, OfflineJudge
 from services.autosteer.judges.registry import Asked, Brief
 from services.autosteer.objective import Scores, fluency_of
 from services.autosteer.spec import Prompt
@@ -44,9 +44,18 @@ async def test_a_text_that_the_model_finds_likelier_when_told_adheres_though_no_
 
 
 async def test_the_ratio_counts_only_as_far_as_the_text_is_fluent() -> None:
-    broken = await scored("zug zug blah", told=-2.0 + FULL_RATIO, loss=2.3)
-    assert broken.adherence == pytest.approx(fluency_of(2.3))
+    broken = await scored("zug zug blah", told=-2.0 + FULL_RATIO, loss=3.3)
+    assert broken.adherence == pytest.approx(fluency_of(3.3 - FULL_RATIO))
     assert broken.objective < 0.15
+
+
+async def test_what_the_model_finds_likely_when_told_is_forgiven_up_to_a_nat() -> None:
+    dialect = await scored("Aye, me day at work was long.", told=-1.2, loss=1.5)
+    assert dialect.fluency == pytest.approx(fluency_of(1.5 - 0.8))
+    assert (await scored("Aye, me day at work was long.", told=1.0, loss=1.5)).fluency == pytest.approx(
+        fluency_of(1.5 - FORGIVEN)
+    )
+    assert (await scored("Aye, me day at work was long.", told=-5.0, loss=1.5)).fluency == fluency_of(1.5)
 
 
 async def test_a_text_about_something_else_is_not_relevant() -> None:
