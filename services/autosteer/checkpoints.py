@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -25,6 +26,7 @@ class Kept:
 
     def __init__(self, database: Database, leases: Leases, lease: Lease) -> None:
         self._database, self._leases, self._lease = database, leases, lease
+        self._speaking = asyncio.Lock()
 
     async def get(self, stage: str) -> Any:
         """See job.Checkpoints."""
@@ -69,7 +71,8 @@ class Kept:
             if append(session, row, event.key, event) and isinstance(event, StageStarted):
                 row.stage = event.stage
 
-        await self._leases.under(self._lease, told)
+        async with self._speaking:  # transactions run in threads: two at once could change places
+            await self._leases.under(self._lease, told)
 
 
 def _surpasses(trial: Trial, best: str | None) -> bool:
