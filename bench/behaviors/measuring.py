@@ -74,6 +74,7 @@ async def measure(
         encode=servers.encode,
     )
     started = time.monotonic()
+    await told(0, len(setup.prompts))
     served = await inference.served(setup.model, setup.sae)
     hit = await top_hit(spec, served, servers.catalogue)
     ruled = await rule(spec, served, inference, servers.catalogue, servers.encode, servers.inference)

@@ -45,7 +45,7 @@ class Progress:
 
     async def comparison(self, done: int, total: int) -> None:
         """Hears how far the comparison is."""
-        self._show(f"compared on {done} of {total} prompts", whole=done == total)
+        self._show(f"compared on {done} of {total} prompts", whole=done in (0, total))
 
     def ends(self, seconds: float, line: str) -> None:
         """A behaviour is done."""
