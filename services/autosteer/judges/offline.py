@@ -12,9 +12,9 @@ Fluency falls with the loss (objective.py), but what the model that is told the 
 to a nat: a dialect is no fault where it is asked for. Relevance is the similarity to the question over that of the
 unsteered text.
 
-The constants were set by hand on texts of the embedded model. On the gold set (gold.py) it ranks 13 of 16 pairs as people
-do, and puts broken text last in every one. What it gets wrong: texts that are written as the small model never would
-(dialect, French) still lose fluency, and it takes a text about bread and cheese for one with French words.
+The constants were set by hand on texts of the embedded model. On the gold set (gold.py) it ranks 13 of 16 pairs as
+people do, and puts broken text last in every one. What it gets wrong: texts that are written as the small model never
+would (dialect, French) still lose fluency, and it takes a text about bread and cheese for one with French words.
 """
 
 from __future__ import annotations
