@@ -54,6 +54,11 @@ def _about(first: Outcome, outcomes: Sequence[Outcome], judges: Judges, samples:
         *(f"- {_agreement(each)}" for each in judges.reports),
         f"- every text with its scores: `{samples}`",
     ]
+    cut = [each.name for each in outcomes if each.result.cut_short]
+    if cut:
+        lines.append(
+            f"- auto-steer's budget left something out on {len(cut)} (listed under Edits): {', '.join(cut)}"
+        )
     if len(codes) > 1:
         lines.append(f"- **measured with {len(codes)} states of the pipeline's code**")
     return "\n".join(lines)

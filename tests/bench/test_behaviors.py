@@ -5,18 +5,22 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.behaviors import samples
 from bench.behaviors.__main__ import arguments, main
 from bench.behaviors.behaviors import KINDS, behaviors, questions
-from bench.behaviors.judging import rejudged
+from bench.behaviors.judging import rejudged, second_opinion
 from bench.behaviors.kept import OtherSetup, Work
+from bench.behaviors.measuring import Servers
 from bench.behaviors.outcome import ARMS, AUTO, RULE, TOP_HIT, Judges, Outcome, arm, followed, worst
 from bench.behaviors.progress import Progress
 from bench.behaviors.report import report
@@ -29,8 +33,10 @@ from services.autosteer.judges.registry import Asked
 from services.autosteer.limits import check
 from services.autosteer.objective import Scores
 from services.autosteer.progress import StageProgress, StageStarted
-from services.autosteer.spec import Decision, JudgeReport, Prompt, Spec, Stage, Trial
+from services.autosteer.spec import Decision, JudgeChoice, JudgeReport, Prompt, Spec, Stage, Trial
 from services.autosteer.validation import SYSTEM_PROMPT, UNSTEERED
+from services.rpc.channel import connect
+from tests.autosteer.made import bag_of_words
 from tests.bench.made_outcomes import PROMPTS, SETUP, outcome, validation
 
 NAMES = list(behaviors())
@@ -108,6 +114,7 @@ def test_the_report_has_every_behaviour_with_all_its_numbers_and_what_was_cut_sh
             assert f"{arm(each.measured, name).score.mean:.2f} [" in row
     assert "agrees with the gold set on 85 % of 20 pairs" in text
     assert "the search made 3 of 20 trials" in text
+    assert f"left something out on 1 (listed under Edits): {NAMES[19]}" in text
     assert "7 +0.40 bread \\| ovens" in text
     assert text.count("met |") == 3
     assert "missed" not in text
@@ -174,6 +181,42 @@ async def test_another_judge_sees_the_same_texts_but_for_those_that_are_broken()
     assert scores[1:] == [pytest.approx(0.75)] * 2
     assert len(second.asked) == 5
     assert second.asked[0].plain == f"{UNSTEERED} says 1 about it"
+
+
+async def test_an_openai_compatible_endpoint_gives_a_second_opinion_once() -> None:
+    bodies: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            said = {"choices": [{"message": {"content": "concept=1 instruction=2 fluency=2"}}]}
+            content = json.dumps(said).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    lines: list[str] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        choice = JudgeChoice("openai", f"http://127.0.0.1:{server.server_port}/v1", "big")
+        async with connect("127.0.0.1:9") as channel:  # the endpoint alone is asked
+            servers = Servers(channel, channel, bag_of_words)
+            once = await second_opinion(
+                outcome("sea"), "write about the sea", choice, servers, "", lines.append
+            )
+            again = await second_opinion(once, "write about the sea", choice, servers, "", lines.append)
+        server.shutdown()
+    assert again == once
+    assert len(bodies) == len(ARMS) * len(PROMPTS)
+    assert lines == ["sea: openai:big judges 15 texts"]
+    assert arm(once.judged_by("openai:big"), AUTO).score.mean == pytest.approx(0.75)
+    text = rendered([once])
+    assert "## Targets, judge `openai:big`" in text
+    assert sum(row["judge"] == "openai:big" for row in samples.rows([once])) == 15
 
 
 def test_a_run_goes_on_with_what_the_work_folder_holds(tmp_path: Path) -> None:
