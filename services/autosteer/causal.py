@@ -30,7 +30,7 @@ FULL_LIFT = 0.5
 """Nats a token that count as the best there is."""
 LOST_MOST = 2.0
 """A candidate that takes more nats a token from ordinary text breaks the model."""
-TURNED = -0.15
+TURNED = -0.3
 """A lift below this turns the sign; nearer to 0 it is chance."""
 TRUSTED = 2
 """The best candidates by meaning stay whatever their lift: a probe of few texts may err."""

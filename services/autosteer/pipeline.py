@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from services.autosteer.causal import causal_filter
 from services.autosteer.ceiling import ceilings
+from services.autosteer.concluding import conclude
 from services.autosteer.drafting import Pair, PromptSets, draft_pairs, pairs_of, prompt_sets, template_pairs
 from services.autosteer.job import Cancelled, Checkpoints, Job, Tell
 from services.autosteer.judges.registry import Encode
-from services.autosteer.objective import pareto_front
 from services.autosteer.pace import arms
 from services.autosteer.progress import CandidatesFound, TrialDone, ValidationDone
 from services.autosteer.proposal import propose
@@ -18,18 +18,15 @@ from services.autosteer.screen import Screened, group_size, screen
 from services.autosteer.search import Race, Search, Space, best_of, finalists_of
 from services.autosteer.spec import (
     Candidate,
-    Decision,
     Result,
     Sample,
     Spec,
     Stage,
     Trial,
     Validation,
-    Verdict,
 )
 from services.autosteer.upstream import FeatureCatalogue, Inference
 from services.autosteer.validation import contenders, random_feature, summary, validate
-from services.autosteer.verdict import decide
 from services.autosteer.wording import number_of
 
 __all__ = ["Cancelled", "Checkpoints", "Tell", "run"]
@@ -91,7 +88,7 @@ async def _stages(job: Job) -> Result:
     )
     if validation is not None:
         await job.tell(ValidationDone(validation))
-    return await _result(job, found, trials, validation)
+    return await conclude(job, found, trials, validation)
 
 
 async def _draft(job: Job) -> tuple[Pair, ...]:
@@ -278,31 +275,3 @@ async def _validate(
         return None
     prompts = [place.prompt.question for place in places[:seen]]
     return summary(listed, samples, prompts, number_of("bootstrap", job.spec.seed))
-
-
-async def _result(
-    job: Job, found: Sequence[Candidate], trials: Sequence[Trial], validation: Validation | None
-) -> Result:
-    verdict = decide(validation)
-    best = best_of(trials)
-    if validation is not None and validation.differences:
-        name = validation.differences[0].arm
-        number = next(arm.trial for arm in validation.arms if arm.name == name)
-        best = next((trial for trial in trials if trial.number == number), best)
-    elif best is not None:
-        verdict = Verdict(
-            Decision.NO_SAFE_STEER, "There was no time to validate: nothing is known of the edits."
-        )
-    labels = {f"{each.feature.sae}/{each.feature.index}": each.label for each in found}
-    front = pareto_front(trials)
-    shown = {f"{e.feature.sae}/{e.feature.index}" for t in (*front, *filter(None, [best])) for e in t.edits}
-    return Result(
-        best,
-        front,
-        validation,
-        verdict,
-        await job.judge_report(),
-        {key: labels.get(key, "") for key in sorted(shown)},
-        tuple(job.cuts),
-        round(job.clock.spent, 1),
-    )
