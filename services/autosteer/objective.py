@@ -13,6 +13,9 @@ FREE_LOSS = 0.3
 LOSS_SCALE = 0.8
 """and nats over which fluency then falls to 1/e."""
 
+FLUENT = 0.5
+"""Mean fluency below which no edits are called safe: others are chosen as long as there are any."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:

@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from services.autosteer.desk import Desk, Place, Wanted
 from services.autosteer.doses import edits_of
-from services.autosteer.objective import mean
+from services.autosteer.objective import FLUENT, mean
 from services.autosteer.spec import Candidate, Sample, Trial
 from services.autosteer.wording import number_of
 from services.steering.conditions import FeatureKey
@@ -201,14 +201,17 @@ def trial_of(number: int, edits: tuple[Edit, ...], samples: Sequence[Sample], pr
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The best that saw all prompts; the earliest of equals."""
-    whole = [trial for trial in trials if not trial.pruned]
-    return max(whole, key=lambda trial: (trial.score, -trial.number), default=None)
+    """The best that saw all prompts, a fluent one if there is any; the earliest of equals."""
+    return min((trial for trial in trials if not trial.pruned), key=_rank, default=None)
 
 
 def finalists_of(trials: Sequence[Trial], count: int) -> list[Trial]:
-    """The best trials of different edits."""
+    """The best trials of different edits, fluent ones first."""
     chosen: dict[tuple[Edit, ...], Trial] = {}
-    for trial in sorted((t for t in trials if not t.pruned), key=lambda t: (-t.score, t.number)):
+    for trial in sorted((t for t in trials if not t.pruned), key=_rank):
         chosen.setdefault(tuple(sorted(trial.edits, key=lambda e: e.feature.index)), trial)
     return list(chosen.values())[:count]
+
+
+def _rank(trial: Trial) -> tuple[bool, float, int]:
+    return trial.fluency < FLUENT, -trial.score, trial.number

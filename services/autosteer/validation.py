@@ -10,6 +10,7 @@ import numpy as np
 from services.autosteer.desk import Desk, Place, Wanted
 from services.autosteer.doses import norm_of
 from services.autosteer.intervals import interval, paired_difference
+from services.autosteer.objective import FLUENT
 from services.autosteer.spec import Arm, Difference, Sample, Trial, Validation
 from services.autosteer.wording import number_of, told
 from services.steering.conditions import FeatureKey
@@ -115,7 +116,7 @@ def summary(
     steered = [arm for arm in described if arm.trial is not None]
     if not steered:
         return Validation(tuple(prompts), described, ())
-    best = max(steered, key=lambda arm: arm.score.mean)
+    best = max(steered, key=_rank)
     differences = tuple(
         Difference(
             best.name,
@@ -129,6 +130,9 @@ def summary(
 
 
 def best_arm(validation: Validation) -> Arm | None:
-    """The steered arm with the best mean."""
-    steered = [arm for arm in validation.arms if arm.trial is not None]
-    return max(steered, key=lambda arm: arm.score.mean, default=None)
+    """The steered arm with the best mean, a fluent one if there is any."""
+    return max((arm for arm in validation.arms if arm.trial is not None), key=_rank, default=None)
+
+
+def _rank(arm: Arm) -> tuple[bool, float]:
+    return arm.fluency.mean >= FLUENT, arm.score.mean

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from services.autosteer.objective import FLUENT
 from services.autosteer.spec import Arm, Decision, Interval, Validation, Verdict
 from services.autosteer.validation import RANDOM, SYSTEM_PROMPT, UNSTEERED, WRONG_SIGN, best_arm
 
-FLUENT = 0.5
-"""Mean fluency below which no edits are called safe."""
 WORTH = 0.1
 """A mean objective below this is as good as nothing."""
+PROMPT_WORTH = 0.25
+"""Where edits are not safe and the behaviour as a system prompt scores no higher, it must reach this to be advised."""
 FEW_PROMPTS = 16
 """On fewer prompts a lead is no conclusion, and the verdict says so."""
 
@@ -57,7 +58,7 @@ def _shortcoming(best: Arm, leads: dict[str, Interval]) -> str:
 def _prompt_is_better(best: Arm, prompted: Arm, unsafe: bool) -> bool:
     if prompted.score.mean < WORTH or prompted.fluency.mean < FLUENT:
         return False
-    return unsafe or prompted.score.mean >= best.score.mean
+    return prompted.score.mean >= best.score.mean or (unsafe and prompted.score.mean >= PROMPT_WORTH)
 
 
 def _prompting(best: Arm, prompted: Arm, lead: Interval, shortcoming: str) -> str:

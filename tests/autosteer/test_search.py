@@ -107,3 +107,12 @@ def test_finalists_are_different_and_saw_all_prompts() -> None:
     ]
     assert [each.number for each in finalists_of(trials, 3)] == [1, 3]
     assert best_of([trial(2, 0.9, 1.0, True)]) is None
+
+
+def test_a_fluent_setting_is_chosen_before_one_that_scores_more_in_broken_text() -> None:
+    trials = [trial(0, 1.0, 0.4), trial(1, 0.3, 0.9), trial(2, 0.5, 0.8)]
+    assert trials[0].score > trials[1].score
+    assert [each.number for each in finalists_of(trials, 3)] == [2, 1, 0]
+    best = best_of(trials)
+    assert best is not None
+    assert best.number == 2
