@@ -85,17 +85,17 @@ def restarted_inference(stack: Stack) -> None:
 
 
 DISASTERS: dict[int, Callable[[Stack], None]] = {
-    3: restarted_server,
-    8: restarted_broker,
-    16: restarted_inference,
-    23: restarted_worker,
-    28: broker_without_its_data,
+    3: restarted_worker,
+    8: restarted_inference,
+    16: broker_without_its_data,
+    24: restarted_broker,
+    26: restarted_server,
 }
-"""After which event of the watcher they happen."""
+"""After which event of the watcher they happen; first those without which the job stands still."""
 
 
 def test_a_job_ends_as_if_nothing_had_been_killed(stack: Stack) -> None:
-    budget = {"budget": {"seconds": 3600}}
+    budget = {"budget": {"seconds": 3600}, "max_trials": 16}
     whole = list(stack.watch(stack.create(**budget)))
     assert whole[-1].ended.state == pb.AUTO_STEER_STATE_SUCCEEDED
     disasters = dict(DISASTERS)
