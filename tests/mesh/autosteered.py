@@ -47,7 +47,14 @@ class Stack:
                 )
         for name in names:
             if name in ("tiny", "server"):
-                wait_until_serving(f"127.0.0.1:{self.ports[name]}", self.running[name])
+                self._wait(name)
+
+    def _wait(self, name: str) -> None:
+        """Until it serves. A connection to the process that was killed may seem to be alive for a moment."""
+        while self.running[name].poll() is None:
+            with suppress(grpc.RpcError):
+                return wait_until_serving(f"127.0.0.1:{self.ports[name]}", self.running[name])
+        raise AssertionError(f"{name} did not start: {self.log(name)[-3000:]}")
 
     def kill(self, name: str) -> None:
         """As a crash does."""
