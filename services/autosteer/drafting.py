@@ -74,10 +74,11 @@ def prompt_sets(
 
 
 def template_pairs(behavior: str, count: int, *, has_chat_template: bool) -> list[Pair]:
-    """Pairs of sentences about the behaviour's topic and about something else, the frames the same."""
+    """Pairs of sentences about the behaviour's topic and about something else, the frames the same, as answers to
+    questions that nothing is validated on."""
     topic, pairs = topic_of(behavior), []
     frames, others = _drafts()["frames"], _drafts()["others"]
-    asked = questions(has_chat_template)
+    asked = [prompt for prompt in questions(has_chat_template) if not is_held_out(prompt)]
     for number in range(min(count, len(frames) * len(others))):
         frame, other = (
             frames[number % len(frames)],

@@ -247,12 +247,12 @@ async def _validate(
 ) -> Validation | None:
     plan, served = job.plan, job.served
     finalists = finalists_of(trials, plan.finalists)
-    if not finalists:
+    if not (finalists or job.brief.instruction):
         return None
     control = (
         random_feature(served.sae, served.feature_count, taken, job.spec.seed) if plan.controls else None
     )
-    if control is None:
+    if finalists and control is None:
         await job.cut("the controls (a random feature, the wrong sign) are not part of this budget")
     listed = contenders(finalists, job.brief.instruction, control, served.strength_constant)
     places = job.places(sets.held_out)

@@ -17,11 +17,9 @@ FEW_PROMPTS = 16
 def decide(validation: Validation | None) -> Verdict:
     """What to do after a validation; None where nothing could be validated."""
     best = None if validation is None else best_arm(validation)
+    arms = {} if validation is None else {arm.name: arm for arm in validation.arms}
     if validation is None or best is None:
-        return Verdict(
-            Decision.NO_SAFE_STEER, "No edits were found that show the behaviour in coherent text."
-        )
-    arms = {arm.name: arm for arm in validation.arms}
+        return _without_edits(arms.get(SYSTEM_PROMPT), "" if validation is None else _few(validation))
     leads = {each.over: each.score for each in validation.differences}
     shortcoming = _shortcoming(best, leads)
     few = _few(validation)
@@ -38,6 +36,17 @@ def decide(validation: Validation | None) -> Verdict:
         Decision.USE,
         f"Steered texts score {_said(best.score)} against {unsteered}{against}; "
         f"fluency {best.fluency.mean:.2f}." + few,
+    )
+
+
+def _without_edits(prompted: Arm | None, few: str) -> Verdict:
+    """Where no edits were found: does a prompt do it?"""
+    nothing = "No edits were found that show the behaviour in coherent text."
+    if prompted is None or prompted.score.mean < PROMPT_WORTH or prompted.fluency.mean < FLUENT:
+        return Verdict(Decision.NO_SAFE_STEER, nothing)
+    return Verdict(
+        Decision.PROMPT_INSTEAD,
+        f"The behaviour as a system prompt scores {_said(prompted.score)}. {nothing}{few}",
     )
 
 

@@ -62,6 +62,7 @@ def test_template_pairs_differ_in_the_topic_alone_and_never_repeat() -> None:
     pairs = template_pairs("write about the sea", 48, has_chat_template=True)
     assert len({said_in(pair.positive) + said_in(pair.negative) for pair in pairs}) == 48
     for pair in pairs:
+        assert not is_held_out(pair.positive)
         assert "sea" in said_in(pair.positive)
         assert "sea" not in said_in(pair.negative).split()
         assert pair.positive.messages[:-1] == pair.negative.messages[:-1]

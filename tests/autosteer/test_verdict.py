@@ -94,6 +94,19 @@ def test_nothing_found_is_a_verdict() -> None:
     assert decide(None).decision is Decision.NO_SAFE_STEER
 
 
+@pytest.mark.parametrize(
+    ("adherence", "decision"), [(0.5, Decision.PROMPT_INSTEAD), (0.05, Decision.NO_SAFE_STEER)]
+)
+def test_where_no_edits_are_found_a_prompt_that_works_is_named(adherence: float, decision: Decision) -> None:
+    arms = contenders([], "Do it.", random_feature(SAE, 100, [0], 1), CONSTANT)
+    samples = {arm.name: [sample(n, 0.01) for n in range(PROMPTS)] for arm in arms}
+    samples[SYSTEM_PROMPT] = [sample(n, adherence) for n in range(PROMPTS)]
+    assert samples.keys() == {UNSTEERED, SYSTEM_PROMPT}
+    verdict = decide(summary(arms, samples, ["?"] * PROMPTS, 5))
+    assert verdict.decision is decision
+    assert "No edits were found" in verdict.reason
+
+
 def test_few_prompts_are_no_conclusion_and_the_verdict_says_so() -> None:
     whole = validation(steered=(0.6, 0.9))
     few = Validation(whole.prompts[:6], whole.arms, whole.differences)

@@ -89,13 +89,15 @@ def _result(result: Result) -> list[RenderableType]:
 
 
 def _side_by_side(validation: Validation) -> Table:
-    """Plain and steered answers to prompts that nothing was tuned on."""
+    """Plain and steered answers to prompts that nothing was tuned on; prompted ones where no edits were found."""
     plain, steered = _arm(validation, "unsteered"), best_arm(validation)
+    changed = "Steered" if steered else "With the system prompt"
+    shown = (plain, steered or _arm(validation, "system prompt"))
     table = Table(box=ROUNDED, expand=True, border_style="dim", title="Prompts that nothing was tuned on")
-    for title, style in (("Prompt", "dim"), ("Unsteered", ""), ("Steered", EMBER)):
+    for title, style in (("Prompt", "dim"), ("Unsteered", ""), (changed, EMBER)):
         table.add_column(title, ratio=1 if title == "Prompt" else 2, style=style, overflow="fold")
     for number, prompt in enumerate(validation.prompts[:SHOWN]):
-        table.add_row(printable(prompt), *(_text(arm, number) for arm in (plain, steered)), end_section=True)
+        table.add_row(printable(prompt), *(_text(arm, number) for arm in shown), end_section=True)
     return table
 
 
