@@ -18,8 +18,10 @@ STAMP := .venv/installed-$(shell cat pyproject.toml constraints.txt | cksum | cu
 SAE_LENS_PINS := tests/inference/sae/sae_lens.txt
 SAE_LENS_STAMP := .venv-sae-lens/installed-$(shell cksum < $(SAE_LENS_PINS) | cut -d' ' -f1)
 PROTOC_STAMP := .venv-protoc/installed-$(shell cksum < protos/requirements.txt | cut -d' ' -f1)
-# About half of the tests by time: they compute, the others start servers.
+# Two thirds of the tests by time, in two parts that run beside the others: those that compute, and those that start
+# servers.
 COMPUTING := tests/inference tests/saelab
+SERVING := tests/features tests/mesh
 PIP_INSTALL := -m pip install --disable-pip-version-check
 
 help:  ## list the targets and variables
@@ -44,8 +46,8 @@ test: setup $(PROTOC_STAMP) $(SAE_LENS_STAMP)  ## set everything up and run ever
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	@tests/side_by_side.sh "$(BIN)/python -m pytest $(foreach part,$(COMPUTING),--ignore=$(part))" \
-	  "$(BIN)/python -m pytest $(COMPUTING)" "$(MAKE) --no-print-directory lint"
+	@tests/side_by_side.sh "$(BIN)/python -m pytest $(foreach part,$(COMPUTING) $(SERVING),--ignore=$(part))" \
+	  "$(BIN)/python -m pytest $(SERVING)" "$(BIN)/python -m pytest $(COMPUTING)" "$(MAKE) --no-print-directory lint"
 endif
 
 setup: $(STAMP)  ## make the environment (.venv) where it is missing or out of date
