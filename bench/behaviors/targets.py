@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.behaviors.outcome import AUTO, RULE, TOP_HIT, Outcome, arm, lead
+from services.autosteer.objective import FLUENT
 from services.autosteer.spec import Decision
 from services.autosteer.validation import SYSTEM_PROMPT, UNSTEERED
-from services.autosteer.objective import FLUENT
 
 BEHAVIORS = 20
 """The promises are about so many."""
