@@ -78,7 +78,9 @@ class Runner:
             log.warning("a job is left: the database does not answer", extra=about | {"problem": str(error)})
         finally:
             holding.cancel()
-            await asyncio.gather(holding, return_exceptions=True)
+            (ended,) = await asyncio.gather(holding, return_exceptions=True)
+            if isinstance(ended, Exception):  # the job went on without it, as far as its lease reached
+                log.error("a lease was not renewed any more", extra=about, exc_info=ended)
 
     async def _outcome(self, lease: Lease, stop: asyncio.Event) -> None:
         about = structured(job=lease.job_id, model=lease.spec.model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +13,7 @@ from services.rpc.calls import OWNER_KEY
 from services.rpc.channel import connect, rpc_failures
 
 
-class Client:
+class Client(ABC):
     """Calls one process; an asynchronous context manager."""
 
     def __init__(self, address: str, deadline: float | None = None) -> None:
@@ -29,9 +30,9 @@ class Client:
     ) -> None:
         await self._channel.close()
 
+    @abstractmethod
     def _open(self, channel: grpc.aio.Channel) -> None:
         """Makes the stubs."""
-        raise NotImplementedError
 
     @staticmethod
     def owned(owner: str) -> tuple[tuple[str, str], ...]:
