@@ -25,6 +25,11 @@ async def conclude(
         verdict = Verdict(
             Decision.NO_SAFE_STEER, "There was no time to validate: nothing is known of the edits."
         )
+    elif validation is None and job.cuts:
+        verdict = Verdict(
+            Decision.NO_SAFE_STEER,
+            "There was no time to try any edits: nothing is known of what steering can do.",
+        )
     labels = {f"{each.feature.sae}/{each.feature.index}": each.label for each in found}
     front = pareto_front(trials)
     shown = {f"{e.feature.sae}/{e.feature.index}" for t in (*front, *filter(None, [best])) for e in t.edits}
