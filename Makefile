@@ -9,6 +9,7 @@ PYTHON ?=
 PORT ?=
 FEATURES_PORT ?=
 AUTOSTEER_PORT ?=
+GATEWAY_PORT ?=
 DEVICE ?=
 ARGS ?=
 
@@ -33,12 +34,13 @@ help:  ## list the targets and variables
 	@echo "  PORT             where the inference service listens (up; 50051 unless set)"
 	@echo "  FEATURES_PORT    where the features process listens (up; 50052 unless set)"
 	@echo "  AUTOSTEER_PORT   where the auto-steer server listens (up; 50053 unless set)"
+	@echo "  GATEWAY_PORT     where the gateway listens, the page and the HTTP APIs (up; 8080 unless set)"
 	@echo "  DEVICE           cpu or cuda (up; cuda where there is one unless set)"
 	@echo "  ARGS             more arguments for hearth up (up), pytest (test) or python -m bench (bench)"
 	@echo "  PYTHON           the Python, 3.11 or newer, that the environment is made with"
 
 up: setup  ## set everything up and start the platform in the foreground
-	@exec $(BIN)/hearth up $(if $(PORT),--port $(PORT)) $(if $(FEATURES_PORT),--features-port $(FEATURES_PORT)) $(if $(AUTOSTEER_PORT),--autosteer-port $(AUTOSTEER_PORT)) $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
+	@exec $(BIN)/hearth up $(if $(PORT),--port $(PORT)) $(if $(FEATURES_PORT),--features-port $(FEATURES_PORT)) $(if $(AUTOSTEER_PORT),--autosteer-port $(AUTOSTEER_PORT)) $(if $(GATEWAY_PORT),--gateway-port $(GATEWAY_PORT)) $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
 
 test: setup $(PROTOC_STAMP) $(SAE_LENS_STAMP)  ## set everything up and run every check and test (only the tests that ARGS names)
 	@$(BIN)/python -m services.inference.embedded
@@ -56,7 +58,7 @@ $(STAMP):
 	@deploy/environment.sh .venv "$(PYTHON)" 3000
 	@echo "Installing Hearth's dependencies (about 1.7 GB with the CPU build of torch; once)."
 	@$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt pip \
-	  && $(BIN)/python $(PIP_INSTALL) --resume-retries 10 --constraint constraints.txt --editable '.[inference,features,autosteer,saelab,cli,dev]' \
+	  && $(BIN)/python $(PIP_INSTALL) --resume-retries 10 --constraint constraints.txt --editable '.[inference,features,autosteer,gateway,saelab,cli,dev]' \
 	  || { echo "The installation stopped before its end. If a download broke off, run the same command again: what has arrived is kept." >&2; exit 1; }
 	@rm -f .venv/installed-* && touch $@
 

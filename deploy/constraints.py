@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = "inference,features,autosteer,saelab,cli,dev"
+EXTRAS = "inference,features,autosteer,gateway,saelab,cli,dev"
 HEADER = """\
 # Every release that `make up` and `make test` install, transitive ones included, so that two machines get the
 # same. Written by `make constraints`; torch carries no build suffix, so that the build that fits the machine is

@@ -111,6 +111,15 @@ class QueueFull(HearthError):
         )
 
 
+class QuotaExceeded(HearthError):
+    """The caller has used up what it may ask for."""
+
+    reason = Reason.QUOTA_EXCEEDED
+
+    def __init__(self, problem: str, retry_after: float) -> None:
+        super().__init__(f"{problem}; try again in {max(1, round(retry_after))} s", retry_after=retry_after)
+
+
 class ModelLoading(HearthError):
     """The model is still loading, or the server drains."""
 

@@ -1,0 +1,158 @@
+"""What happens around every request: its id, its limits of size and time, headers of its answer, and its log line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.gateway.failures import response_of
+from services.gateway.settings import GatewaySettings
+from services.rpc.logs import REQUEST_ID, structured
+from services.rpc.status import REQUEST_ID_KEY
+
+log = logging.getLogger("hearth.gateway")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+SECURITY_HEADERS = {
+    # The page loads nothing from elsewhere, and nothing written into it by a model can run.
+    "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+class Edge:
+    """The outermost part of the app. Its log lines have no query, no body, no key and no address."""
+
+    def __init__(self, app: ASGIApp, settings: GatewaySettings) -> None:
+        self._app, self._settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("state", {})
+        headers = Headers(scope=scope)
+        exchange = _Exchange(scope, send, _request_id(headers))
+        REQUEST_ID.set(exchange.request_id)  # each request has its own task, so this ends with it
+        limit = asyncio.timeout(self._settings.max_request_seconds)
+        try:
+            async with limit:
+                _check_length(headers, self._settings.max_body_bytes)
+                body = _Body(receive, self._settings)
+                await self._app(scope, body.receive, exchange.send)
+        except Exception as error:
+            await exchange.fail(error)
+        finally:
+            exchange.log()
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """A request and its answer."""
+
+    scope: Scope
+    forward: Send
+    request_id: str
+    began: float = field(default_factory=time.perf_counter)
+    status: int = 0
+    """Of the answer; 0 until it begins."""
+    is_whole: bool = False
+
+    async def send(self, message: Message) -> None:
+        """Sends a part of the answer, with the headers that every answer has."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(raw=list(message.get("headers", ())))
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("cache-control", "no-store")
+            headers[REQUEST_ID_KEY] = self.request_id
+            message = {**message, "headers": headers.raw}
+        elif not message.get("more_body", False):
+            self.is_whole = True
+        await self.forward(message)
+
+    async def fail(self, error: Exception) -> None:
+        """Answers with what went wrong; nothing can be said where the answer has begun."""
+        response = response_of(error, self.scope["path"])
+        if not self.status:
+            await response(self.scope, _nothing, self.send)
+
+    def log(self) -> None:
+        """The request's one line. Its path is that of the route, for what stands in a real one is the caller's."""
+        route = self.scope.get("route")
+        fields: dict[str, object] = {
+            "method": self.scope["method"],
+            "route": getattr(route, "path", "none"),
+            "status": self.status,
+            "ms": round((time.perf_counter() - self.began) * 1e3, 1),
+        }
+        if not self.is_whole:
+            fields["broken_off"] = True
+        if key_id := self.scope["state"].get("key_id"):
+            fields["key"] = key_id
+        log.info("request", extra=structured(**fields))
+
+
+class _Body:
+    """A request's body, which has its limits of size and time."""
+
+    def __init__(self, receive: Receive, settings: GatewaySettings) -> None:
+        self._receive, self._most = receive, settings.max_body_bytes
+        self._seconds = settings.body_seconds
+        self._until = asyncio.get_running_loop().time() + settings.body_seconds
+        self._size = 0
+        self._is_whole = False
+
+    async def receive(self) -> Message:
+        """The next part. Raises HTTPException where it is too much or too late."""
+        if self._is_whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._until) as limit:
+                message = await self._receive()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise HTTPException(408, f"the body did not arrive within {self._seconds:g} s") from None
+        self._size += len(message.get("body", b""))
+        self._is_whole = not message.get("more_body", False)
+        if self._size > self._most:
+            raise _too_large(self._most)
+        return message
+
+
+def _check_length(headers: Headers, most: int) -> None:
+    """Raises HTTPException for a body that says itself that it is too large."""
+    length = headers.get("content-length", "")
+    if length.isdigit() and int(length[:20]) > most:
+        raise _too_large(most)
+
+
+def _too_large(most: int) -> HTTPException:
+    return HTTPException(413, f"the body is too large; allowed: at most {most:,} bytes")
+
+
+def _request_id(headers: Headers) -> str:
+    """The caller's id if it is a decent one, so that one id can be followed through the mesh; else a new one."""
+    given = headers.get(REQUEST_ID_KEY, "")
+    return given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+
+
+async def _nothing() -> Any:
+    return {"type": "http.disconnect"}

@@ -1,0 +1,148 @@
+"""Answers that arrive event by event (server-sent events)."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from starlette.background import BackgroundTask
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from services.gateway.failures import body_of, told
+
+HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+"""So that nothing on the way keeps events back."""
+DONE = "[DONE]"
+"""What OpenAI's and Ember's streams end with."""
+_COMMENT = b": still here\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """An event that a client can go on after (Last-Event-ID)."""
+
+    id: str
+    data: Mapping[str, Any]
+
+
+Event: TypeAlias = Mapping[str, Any] | Numbered | str
+"""JSON to be written; or text that is sent as it stands, such as DONE."""
+
+
+def sse(events: AsyncIterable[Event], *, keep_alive: float | None = None) -> EventStream:
+    """A response that sends each event as it comes.
+
+    An error before the first event is raised as any other, so that it becomes a status; a later one is the last event,
+    in the contract's shape. With `keep_alive`, a comment is sent after so many silent seconds: for clients whose SDK
+    bears it, which Ember's does not. `events` is closed when the client goes: an asynchronous generator cancels its
+    call in `finally`.
+    """
+    return EventStream(events, keep_alive)
+
+
+def encoded(event: Event) -> bytes:
+    """An event as it is sent. `data: ` never stands within: Ember's SDK would split it there."""
+    if isinstance(event, str):
+        return f"data: {event}\n\n".encode()
+    if isinstance(event, Numbered):
+        return f"id: {event.id}\ndata: {_json(event.data)}\n\n".encode()
+    return f"data: {_json(event)}\n\n".encode()
+
+
+_write = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    # Outside of texts no space follows a colon, so that only texts are changed.
+    return _write(value).replace("data: ", "data\\u003a ")
+
+
+class EventStream(Response):
+    """Sends events while the client listens."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterable[Event], keep_alive: float | None = None) -> None:
+        self.status_code = 200
+        self.background: BackgroundTask | None = None
+        self.body = b""
+        self._events, self._keep_alive = events, keep_alive
+        self.init_headers(HEADERS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends all events; returns early where the client goes."""
+        sending = asyncio.ensure_future(self._send_all(scope, send))
+        listening = asyncio.ensure_future(_gone(receive))
+        try:
+            await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            listening.cancel()
+            sending.cancel()
+            await asyncio.wait({sending, listening})
+        if not sending.cancelled():
+            sending.result()
+
+    async def _send_all(self, scope: Scope, send: Send) -> None:
+        events = aiter(self._events)
+        coming = events if self._keep_alive is None else _with_comments(events, self._keep_alive)
+        started = False
+        try:
+            async for event in coming:
+                if not started:
+                    started = True
+                    await send(self._start)
+                chunk = event if isinstance(event, bytes) else encoded(event)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except Exception as error:
+            if not started:
+                raise
+            last = encoded(body_of(told(error), scope["path"]))
+            await send({"type": "http.response.body", "body": last, "more_body": True})
+        finally:
+            for each in (coming, events):
+                if inspect.isasyncgen(each):
+                    await each.aclose()
+        if not started:
+            await send(self._start)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    @property
+    def _start(self) -> Message:
+        return {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+
+
+async def _with_comments(events: AsyncIterator[Event], seconds: float) -> AsyncIterator[Event | bytes]:
+    """The events, and after the first of them a comment in each silence."""
+    coming: asyncio.Future[Event] = asyncio.ensure_future(_next(events))
+    begun = False
+    try:
+        while True:
+            await asyncio.wait({coming}, timeout=seconds if begun else None)
+            if coming.done():
+                try:
+                    event = coming.result()
+                except StopAsyncIteration:
+                    return
+                coming = asyncio.ensure_future(_next(events))
+                begun = True
+                yield event
+            else:
+                yield _COMMENT
+    finally:
+        coming.cancel()
+        await asyncio.wait({coming})
+
+
+async def _next(events: AsyncIterator[Event]) -> Event:
+    return await anext(events)
+
+
+async def _gone(receive: Receive) -> None:
+    """Returns when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
