@@ -89,11 +89,12 @@ format: setup  ## rewrite the code and the schema in the project's format
 typecheck: setup  ## check types
 	$(BIN)/mypy
 
-protos: setup $(PROTOC_STAMP)  ## lint and format the schema, then generate the stubs and the baseline
+protos: setup $(PROTOC_STAMP)  ## lint and format the schema, generate stubs, baseline and OpenAPI document
 	cd protos && ../$(BIN)/buf format --write && ../$(BIN)/buf lint
 	@$(if $(ALLOW_BREAKING),echo "The baseline is replaced without the check for breaking changes.",$(MAKE) --no-print-directory protos-breaking)
 	.venv-protoc/bin/python protos/generate.py
 	cd protos && ../$(BIN)/buf build --exclude-source-info --output baseline.binpb
+	$(BIN)/python -m services.gateway.rest
 
 protos-breaking: setup  ## check that the schema still understands what older clients send
 	cd protos && ../$(BIN)/buf breaking --against baseline.binpb

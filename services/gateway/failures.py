@@ -22,7 +22,7 @@ log = logging.getLogger("hearth.gateway")
 
 EMBER = "/api/inference/v1/"
 OURS = "/hearth/v1/"
-_OPENAI = ("/v1/", f"{EMBER}chat/completions", f"{EMBER}completions", f"{EMBER}models")
+OPENAI = ("/v1/", f"{EMBER}chat/completions", f"{EMBER}completions", f"{EMBER}models")
 
 HTTP_STATUS: Mapping[str, int] = {
     "INVALID_ARGUMENT": 400,
@@ -107,7 +107,7 @@ def problem_of(error: BaseException) -> Problem:
 
 def body_of(problem: Problem, path: str) -> dict[str, Any]:
     """The body of an error in the shape of the contract that a path belongs to."""
-    if path.startswith(_OPENAI):
+    if path.startswith(OPENAI):
         return _openai(problem)
     if path.startswith(EMBER):
         return {"detail": problem.message, "field": problem.field or None}
