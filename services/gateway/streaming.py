@@ -30,8 +30,8 @@ class Numbered:
     data: Mapping[str, Any]
 
 
-Event: TypeAlias = Mapping[str, Any] | Numbered | str
-"""JSON to be written; or text that is sent as it stands, such as DONE."""
+Event: TypeAlias = Mapping[str, Any] | Numbered | str | bytes
+"""JSON to be written; or text that is sent as data as it stands, such as DONE; or bytes, such as a comment."""
 
 
 def sse(events: AsyncIterable[Event], *, keep_alive: float | None = None) -> EventStream:
@@ -47,6 +47,8 @@ def sse(events: AsyncIterable[Event], *, keep_alive: float | None = None) -> Eve
 
 def encoded(event: Event) -> bytes:
     """An event as it is sent. `data: ` never stands within: Ember's SDK would split it there."""
+    if isinstance(event, bytes):
+        return event
     if isinstance(event, str):
         return f"data: {event}\n\n".encode()
     if isinstance(event, Numbered):
@@ -96,8 +98,7 @@ class EventStream(Response):
                 if not started:
                     started = True
                     await send(self._start)
-                chunk = event if isinstance(event, bytes) else encoded(event)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": encoded(event), "more_body": True})
         except Exception as error:
             if not started:
                 raise
@@ -116,7 +117,7 @@ class EventStream(Response):
         return {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
 
 
-async def _with_comments(events: AsyncIterator[Event], seconds: float) -> AsyncIterator[Event | bytes]:
+async def _with_comments(events: AsyncIterator[Event], seconds: float) -> AsyncIterator[Event]:
     """The events, and after the first of them a comment in each silence."""
     coming: asyncio.Future[Event] = asyncio.ensure_future(_next(events))
     begun = False

@@ -56,6 +56,11 @@ def request_type(service: str, name: str) -> type[Message]:
     return GetMessageClass(method_of(service, name).input_type)
 
 
+def is_stream(route: Route) -> bool:
+    """Whether a route answers with events."""
+    return bool(method_of(route.service, route.method).server_streaming)
+
+
 @cache
 def parameters_of(route: Route) -> tuple[Parameter, ...]:
     """A route's parameters, those in the path first."""
