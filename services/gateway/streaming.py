@@ -72,7 +72,6 @@ class EventStream(Response):
     def __init__(self, events: AsyncIterable[Event], keep_alive: float | None = None) -> None:
         self.status_code = 200
         self.background: BackgroundTask | None = None
-        self.body = b""
         self._events, self._keep_alive = events, keep_alive
         self.init_headers(HEADERS)
 
