@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from services.database.database import Database
@@ -35,12 +36,27 @@ async def main(settings: GatewaySettings) -> int:
         return 1
 
 
+@asynccontextmanager
+async def opened(
+    settings: GatewaySettings, keys_serve: Callable[[], bool] = lambda: True
+) -> AsyncIterator[tuple[Gateway, Database]]:
+    """A gateway and its database, whose tables may be missing yet. Nothing connects before it is used."""
+    database = Database(DatabaseSettings(settings.sql))
+    services = connect(settings)
+    gatekeeper = Gatekeeper(
+        Keyring(database), Usage(database), accepts_dev=settings.accepts_dev_key, seconds=settings.key_seconds
+    )
+    models = Models(partial(served_models, services), settings.model_aliases, settings.models_seconds)
+    try:
+        yield Gateway(services, models, gatekeeper, settings, keys_serve), database
+    finally:
+        await services.close()
+        await database.close()
+
+
 async def _run(settings: GatewaySettings, stack: AsyncExitStack) -> int:
     listening = stack.enter_context(listen(settings))
-    database = Database(DatabaseSettings(settings.sql))
-    stack.push_async_callback(database.close)
-    services = connect(settings)
-    stack.push_async_callback(services.close)
+    gateway, database = await stack.enter_async_context(opened(settings, lambda: watch.healthy))
 
     async def prepare() -> None:
         await database.upgrade(MIGRATIONS)
@@ -49,18 +65,6 @@ async def _run(settings: GatewaySettings, stack: AsyncExitStack) -> int:
         """Whoever asks /readyz sees it."""
 
     watch = Watch((database.ping,), prepare, lambda: False, report, settings.watch_seconds)
-    gateway = Gateway(
-        services,
-        Models(partial(served_models, services), settings.model_aliases, settings.models_seconds),
-        Gatekeeper(
-            Keyring(database),
-            Usage(database),
-            accepts_dev=settings.accepts_dev_key,
-            seconds=settings.key_seconds,
-        ),
-        settings,
-        lambda: watch.healthy,
-    )
     server = server_of(create_app(gateway), settings)
     announce(settings, listening.getsockname()[1])
     watching = asyncio.create_task(watch.run())

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.database.database import Database
@@ -47,12 +48,12 @@ class Usage:
 
         await self._database.write(count)
 
-    async def today(self, key: Key) -> int:
-        """The tokens that a key has used today."""
+    async def all_today(self) -> dict[str, int]:
+        """The tokens that keys have used today, by their ids; those that used none may be missing."""
 
-        def look(session: Session) -> int:
-            row = session.get(UsageRow, key.id)
-            return row.tokens if row is not None and row.day == self._now().date() else 0
+        def look(session: Session) -> dict[str, int]:
+            rows = select(UsageRow).where(UsageRow.day == self._now().date())
+            return {row.key_id: row.tokens for row in session.scalars(rows)}
 
         return await self._database.read(look)
 
