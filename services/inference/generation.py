@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 from services.inference.host import ModelHost
 from services.inference.requests import GenerateCall
-from services.inference.sequence import Event
+from services.inference.sequence import Delta, Event, Finished, Said
 from services.inference.streams import EventStream, run
 
 
@@ -18,5 +19,21 @@ async def generate(host: ModelHost, call: GenerateCall, ids: list[int], owner: s
         ids, call.steering, call.sampling, stream.sink, report=call.report, owner=owner
     )
     async with aclosing(run(host.engine, sequence, stream)) as events:
-        async for event in events:
+        async for event in _remembered(events) if call.receipt else events:
             yield event
+
+
+async def _remembered(events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+    """The same events; the last has the whole answer."""
+    texts: list[str] = []
+    tokens: list[int] = []
+    async for event in events:
+        match event:
+            case Delta(text, choices):
+                texts.append(text)
+                tokens += [choice.token for choice in choices]
+                yield event
+            case Finished():
+                yield replace(event, said=Said("".join(texts), tuple(tokens)))
+            case _:
+                yield event

@@ -45,6 +45,8 @@ class Identity:
     weights_digest: str
     tokenizer_digest: str
     platform: str
+    template_digest: str = ""
+    config_digest: str = ""
 
 
 class ModelHost:
@@ -62,6 +64,7 @@ class ModelHost:
         self.identity, self.model, self.tokenizer = identity, model, tokenizer
         self.saes = {sae.id: sae for sae in saes}
         self.feature_counts = {sae.id: sae.weights.d_sae for sae in saes}
+        self.unit_digests = {sae.id: sae.unit_digest for sae in saes}
         medians: dict[int, float] = {}
         for sae in saes:
             medians.setdefault(sae.layer, sae.median_norm or 1.0)
@@ -112,9 +115,7 @@ class ModelHost:
     ) -> Sequence:
         """A sequence that generates. `steering` is validated; SAE ids are filled in here."""
         compiled = self._compile(steering, report)
-        left = self.model.context_length - len(ids)
-        most = sampling.max_tokens or DEFAULT_MAX_TOKENS
-        sampling = replace(sampling, max_tokens=min(most, left))
+        sampling = self.bounded(sampling, len(ids))
         steered = _steered(compiled, report)
         sequence = Sequence(
             tokens=list(ids),
@@ -129,6 +130,11 @@ class ModelHost:
         if compiled is not None and compiled.steering.gates_on_entropy:
             sequence.shadow = _shadow(sequence)
         return sequence
+
+    def bounded(self, sampling: Sampling, prompt_tokens: int) -> Sampling:
+        """The same sampling, with as many tokens as there may be."""
+        most = sampling.max_tokens or DEFAULT_MAX_TOKENS
+        return replace(sampling, max_tokens=min(most, self.model.context_length - prompt_tokens))
 
     def reading(
         self,

@@ -44,11 +44,15 @@ def load_host(settings: InferenceSettings) -> ModelHost:
     model = load_language_model(folder, dtype, device, settings.max_context)
     tokenizer = Tokenizer(folder)
     identity = Identity(
-        _model_id(settings.model), weights_digest(folder), tokenizer.digest, _platform(device)
+        _model_id(settings.model),
+        weights_digest(folder),
+        tokenizer.digest,
+        _platform(device),
+        tokenizer.template_digest,
+        config_digest(folder),
     )
-    fitting = _Doctor(
-        model.module, tokenizer, (identity.weights_digest, identity.tokenizer_digest, str(dtype))
-    )
+    on = (identity.weights_digest, identity.tokenizer_digest, identity.template_digest, str(dtype))
+    fitting = _Doctor(model.module, tokenizer, on)
     saes = [fitting(load_sae(path), settings.allow_mismatch) for path in sae_paths(settings)]
     saes = [replace(sae, weights=sae.weights.to(device)) for sae in saes]
     _refuse_twins(saes)
@@ -118,6 +122,16 @@ def weights_digest(folder: Path) -> str:
         digest.update(path.name.encode())
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def config_digest(folder: Path) -> str:
+    """SHA-256 over the names and bytes of a model's configuration files."""
+    digest = hashlib.sha256()
+    for path in (folder / "config.json", folder / "generation_config.json"):
+        if path.exists():
+            digest.update(path.name.encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 

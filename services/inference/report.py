@@ -94,6 +94,13 @@ class EditOutcome:
     after: float
 
 
+def requested(edit: CompiledEdit) -> Values:
+    """The value that an edit asks for, in all units; a scale's factor stands as activation."""
+    if edit.edit.operation is Operation.SCALE:
+        return Values(0.0, 0.0, edit.edit.value)
+    return _in_units(edit, edit.constant)
+
+
 def outcomes(compiled: CompiledSteering, book: ReportBook) -> list[EditOutcome]:
     """The report of every edit of a request."""
     result = []
@@ -102,21 +109,20 @@ def outcomes(compiled: CompiledSteering, book: ReportBook) -> list[EditOutcome]:
             total = book.totals.get(edit, EditTotal())
             tokens = max(total.tokens, 1)
             before, after = total.before / tokens, total.after / tokens
-            strength, scale = unit_constants(edit.sae, edit.edit.feature.index)
-
-            def units(raw: float, strength: float = strength, scale: float = scale) -> Values:
-                return Values(raw, raw / strength, raw / scale)
-
+            _, scale = unit_constants(edit.sae, edit.edit.feature.index)
             match edit.edit.operation:
                 case Operation.NUDGE:
-                    requested, delivered = units(edit.constant), units(after - before)
+                    delivered = _in_units(edit, after - before)
                 case Operation.PIN:
-                    requested, delivered = units(edit.constant), units(after)
+                    delivered = _in_units(edit, after)
                 case Operation.SCALE:
-                    factor = after / before if before > 0 else 0.0
-                    requested = Values(0.0, 0.0, edit.edit.value)
-                    delivered = Values(0.0, 0.0, factor)
+                    delivered = Values(0.0, 0.0, after / before if before > 0 else 0.0)
             result.append(
-                EditOutcome(edit, requested, delivered, total.tokens, before / scale, after / scale)
+                EditOutcome(edit, requested(edit), delivered, total.tokens, before / scale, after / scale)
             )
     return result
+
+
+def _in_units(edit: CompiledEdit, raw: float) -> Values:
+    strength, scale = unit_constants(edit.sae, edit.edit.feature.index)
+    return Values(raw, raw / strength, raw / scale)

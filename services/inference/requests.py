@@ -44,6 +44,8 @@ class GenerateCall:
     sampling: Sampling
     report: bool = False
     receipt: bool = False
+    digests_only: bool = False
+    """Whether the receipt names prompt and text by their digests alone."""
 
 
 @dataclass(frozen=True, slots=True)

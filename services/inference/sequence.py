@@ -63,6 +63,14 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """A whole answer: its text, and the tokens that were drawn."""
+
+    text: str = ""
+    tokens: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The generation has ended."""
 
@@ -75,6 +83,8 @@ class Finished:
     report: ReportBook | None
     compiled: CompiledSteering | None
     scope_counts: dict[tuple[int, ...], tuple[int, int]]
+    said: Said | None = None
+    """The whole answer, where a receipt is made of it."""
 
 
 @dataclass(frozen=True, slots=True)

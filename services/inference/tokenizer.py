@@ -67,9 +67,14 @@ class Tokenizer:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the tokenizer and its chat template."""
-        content = self._backend.to_str() + "\0" + str(self.plain.chat_template)
-        return hashlib.sha256(content.encode()).hexdigest()
+        """SHA-256 over the tokenizer without its chat template."""
+        return hashlib.sha256(self._backend.to_str().encode()).hexdigest()
+
+    @property
+    def template_digest(self) -> str:
+        """SHA-256 over the chat template; empty where there is none."""
+        template = self.plain.chat_template
+        return "" if template is None else hashlib.sha256(str(template).encode()).hexdigest()
 
     def is_special(self, token: int) -> bool:
         """Whether a token stands for no text."""

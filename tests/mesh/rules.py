@@ -25,7 +25,7 @@ INFERENCE = Rules(
     free=STEERING_FREE
     | {
         "page_size", "add_generation_prompt", "seed", "top_k", "logprobs", "ignore_end", "report", "receipt",
-        "token_logprobs",
+        "digests_only", "token_logprobs",
         "end",  # a span's end is judged together with its start
     },
     bad=STEERING

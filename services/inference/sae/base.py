@@ -143,3 +143,11 @@ class Sae:
     card: dict[str, Any] = field(default_factory=dict)
     """What the file claims. Names that are understood, whatever the format: `model` (its Hugging Face id),
     `variance_explained` (0 to 1), `l0`, `context_size` (tokens), `prepend_bos`, `dataset`; the rest is kept."""
+
+    @property
+    def unit_digest(self) -> str:
+        """SHA-256 over what the natural units mean: median norm, strength constant, activation scales."""
+        digest = hashlib.sha256(f"{self.median_norm} {self.strength_constant}".encode())
+        if self.scales is not None:
+            digest.update(self.scales.float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()

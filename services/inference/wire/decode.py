@@ -108,6 +108,7 @@ def generate(request: pb.GenerateRequest, seed: int) -> GenerateCall:
         sampling(request.sampling, seed),
         request.report,
         request.receipt,
+        request.digests_only,
     )
 
 

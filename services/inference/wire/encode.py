@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from hearth.v1 import inference_service_pb2 as pb
 from hearth.v1 import prompt_pb2
 from services.inference.host import ModelHost
-from services.inference.report import EditOutcome, ReportBook, Values, outcomes
+from services.inference.report import EditOutcome, ReportBook, outcomes
 from services.inference.requests import GenerateCall
 from services.inference.sae.base import Sae
 from services.inference.sampling import TokenChoice
 from services.inference.sequence import Delta, Event, Finished, FinishReason, Started, Triggered
 from services.inference.tokenizer import MessageSpan, Tokenizer
-from services.inference.version import ENGINE_VERSION
-from services.steering.edits import Steering
-from services.steering.wire import edit_to_proto, steering_to_proto
+from services.inference.wire.receipt import receipt, values_in_units
+from services.steering.wire import edit_to_proto
 
 _REASONS = {
     FinishReason.STOP: pb.FINISH_REASON_STOP,
@@ -121,7 +120,7 @@ def _finished(
     if call.report and end.report is not None:
         message.report.CopyFrom(_report(end.report, end))
     if call.receipt:
-        message.receipt.CopyFrom(receipt(host, call, prompt_ids))
+        message.receipt.CopyFrom(receipt(host, call, prompt_ids, end))
     return message
 
 
@@ -144,42 +143,9 @@ def _edit(outcome: EditOutcome) -> pb.EditReport:
     return pb.EditReport(
         edit=edit_to_proto(outcome.edit.edit),
         scope=outcome.edit.path,
-        requested=_values(outcome.requested),
-        delivered=_values(outcome.delivered),
+        requested=values_in_units(outcome.requested),
+        delivered=values_in_units(outcome.delivered),
         tokens=outcome.tokens,
         mean_activation_before=outcome.before,
         mean_activation_after=outcome.after,
-    )
-
-
-def _values(values: Values) -> pb.EditValues:
-    return pb.EditValues(raw=values.raw, strength=values.strength, activation_units=values.activation)
-
-
-def receipt(host: ModelHost, call: GenerateCall, prompt_ids: Sequence[int]) -> pb.Receipt:
-    """With what the text can be reproduced."""
-    steering: Steering = host.resolve(call.steering)
-    used = {key.sae for key in steering.features()}
-    sampling = call.sampling
-    return pb.Receipt(
-        model=host.identity.id,
-        weights_digest=host.identity.weights_digest,
-        tokenizer_digest=host.identity.tokenizer_digest,
-        sae_digests={name: host.saes[name].weights_digest for name in sorted(used)},
-        engine_version=ENGINE_VERSION,
-        dtype=str(host.model.dtype).removeprefix("torch."),
-        steering=steering_to_proto(steering),
-        sampling=pb.Sampling(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            max_tokens=sampling.max_tokens,
-            stop=sampling.stop,
-            seed=sampling.seed,
-            top_logprobs=sampling.top_logprobs,
-            logprobs=sampling.logprobs,
-            ignore_end=sampling.ignore_end,
-        ),
-        prompt=prompt_pb2.TokenIds(ids=prompt_ids),
-        platform=host.identity.platform,
     )

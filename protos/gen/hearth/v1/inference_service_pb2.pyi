@@ -436,12 +436,15 @@ class GenerateRequest(_message.Message):
     SAMPLING_FIELD_NUMBER: _builtins.int
     REPORT_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
+    DIGESTS_ONLY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model; empty means the only one served."""
     report: _builtins.bool
     """Return in the last message what the edits delivered against what was asked."""
     receipt: _builtins.bool
     """Return in the last message a receipt with which the text can be reproduced."""
+    digests_only: _builtins.bool
+    """Name prompt and text in the receipt by their digests alone, for those who keep receipts apart from texts."""
     @_builtins.property
     def prompt(self) -> _prompt_pb2.Prompt:
         """What it reads."""
@@ -463,10 +466,11 @@ class GenerateRequest(_message.Message):
         sampling: Global___Sampling | None = ...,
         report: _builtins.bool = ...,
         receipt: _builtins.bool = ...,
+        digests_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prompt", b"prompt", "sampling", b"sampling", "steering", b"steering"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "prompt", b"prompt", "receipt", b"receipt", "report", b"report", "sampling", b"sampling", "steering", b"steering"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests_only", b"digests_only", "model", b"model", "prompt", b"prompt", "receipt", b"receipt", "report", b"report", "sampling", b"sampling", "steering", b"steering"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -927,13 +931,73 @@ class SteeringReport(_message.Message):
 Global___SteeringReport: _TypeAlias = SteeringReport  # noqa: Y015
 
 @_typing.final
+class EditInUnits(_message.Message):
+    """One edit with its value in all units."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EDIT_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def edit(self) -> _steering_pb2.Edit:
+        """The edit, its SAE filled in."""
+
+    @_builtins.property
+    def scope(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The scope it stands in, as indices of `scopes` from the outermost in; empty for an unconditional edit."""
+
+    @_builtins.property
+    def values(self) -> Global___EditValues:
+        """Its value: a nudge's as strength, raw and activation; a pin's as activation and raw; a scale's factor in
+        `activation_units`, unit-free there.
+        """
+
+    def __init__(
+        self,
+        *,
+        edit: _steering_pb2.Edit | None = ...,
+        scope: _abc.Iterable[_builtins.int] | None = ...,
+        values: Global___EditValues | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["edit", b"edit", "values", b"values"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edit", b"edit", "scope", b"scope", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EditInUnits: _TypeAlias = EditInUnits  # noqa: Y015
+
+@_typing.final
 class Receipt(_message.Message):
-    """With what a text can be reproduced."""
+    """With what a text can be generated again, and by what one sees whether everything is as it was. `hearth replay` does
+    both. All digests are SHA-256 in hexadecimal.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
     class SaeDigestsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class SaeUnitDigestsEntry(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
         KEY_FIELD_NUMBER: _builtins.int
@@ -962,21 +1026,39 @@ class Receipt(_message.Message):
     SAMPLING_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     PLATFORM_FIELD_NUMBER: _builtins.int
+    TEMPLATE_DIGEST_FIELD_NUMBER: _builtins.int
+    CONFIG_DIGEST_FIELD_NUMBER: _builtins.int
+    SAE_UNIT_DIGESTS_FIELD_NUMBER: _builtins.int
+    EDITS_FIELD_NUMBER: _builtins.int
+    PROMPT_DIGEST_FIELD_NUMBER: _builtins.int
+    TEXT_DIGEST_FIELD_NUMBER: _builtins.int
+    COMPLETION_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's id."""
     weights_digest: _builtins.str
-    """SHA-256 over its weights."""
+    """Of its weights."""
     tokenizer_digest: _builtins.str
-    """SHA-256 over its tokenizer and chat template."""
+    """Of its tokenizer."""
     engine_version: _builtins.str
     """The engine's version."""
     dtype: _builtins.str
     """The type of computation, for example `float32`."""
     platform: _builtins.str
-    """The device and its instruction set, for example `cpu/AVX2`."""
+    """The device with its instruction set, and the version of torch, for example `cpu/x86_64/AVX2/torch 2.13.0/engine 1`."""
+    template_digest: _builtins.str
+    """Of its chat template; empty where it has none."""
+    config_digest: _builtins.str
+    """Of its configuration: config.json and generation_config.json."""
+    prompt_digest: _builtins.str
+    """Of the prompt's tokens, each id as four bytes, the least significant first."""
+    text_digest: _builtins.str
+    """Of the text in UTF-8."""
+    text: _builtins.str
+    """The text; empty where digests only were asked for."""
     @_builtins.property
     def sae_digests(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """SHA-256 over each SAE that was used, by SAE id."""
+        """Of the weights of each SAE that was used, by SAE id."""
 
     @_builtins.property
     def steering(self) -> _steering_pb2.Steering:
@@ -988,7 +1070,21 @@ class Receipt(_message.Message):
 
     @_builtins.property
     def prompt(self) -> _prompt_pb2.TokenIds:
-        """The prompt's tokens."""
+        """The prompt's tokens; unset where digests only were asked for."""
+
+    @_builtins.property
+    def sae_unit_digests(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Of what the natural units mean on each SAE that was used (median norm, strength constant, activation scales), by
+        SAE id.
+        """
+
+    @_builtins.property
+    def edits(self) -> _containers.RepeatedCompositeFieldContainer[Global___EditInUnits]:
+        """Every edit in all units, by the block that it changes."""
+
+    @_builtins.property
+    def completion(self) -> _prompt_pb2.TokenIds:
+        """The tokens drawn, the end-of-text token included; unset where digests only were asked for."""
 
     def __init__(
         self,
@@ -1003,10 +1099,18 @@ class Receipt(_message.Message):
         sampling: Global___Sampling | None = ...,
         prompt: _prompt_pb2.TokenIds | None = ...,
         platform: _builtins.str = ...,
+        template_digest: _builtins.str = ...,
+        config_digest: _builtins.str = ...,
+        sae_unit_digests: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        edits: _abc.Iterable[Global___EditInUnits] | None = ...,
+        prompt_digest: _builtins.str = ...,
+        text_digest: _builtins.str = ...,
+        completion: _prompt_pb2.TokenIds | None = ...,
+        text: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["prompt", b"prompt", "sampling", b"sampling", "steering", b"steering"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completion", b"completion", "prompt", b"prompt", "sampling", b"sampling", "steering", b"steering"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dtype", b"dtype", "engine_version", b"engine_version", "model", b"model", "platform", b"platform", "prompt", b"prompt", "sae_digests", b"sae_digests", "sampling", b"sampling", "steering", b"steering", "tokenizer_digest", b"tokenizer_digest", "weights_digest", b"weights_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion", b"completion", "config_digest", b"config_digest", "dtype", b"dtype", "edits", b"edits", "engine_version", b"engine_version", "model", b"model", "platform", b"platform", "prompt", b"prompt", "prompt_digest", b"prompt_digest", "sae_digests", b"sae_digests", "sae_unit_digests", b"sae_unit_digests", "sampling", b"sampling", "steering", b"steering", "template_digest", b"template_digest", "text", b"text", "text_digest", b"text_digest", "tokenizer_digest", b"tokenizer_digest", "weights_digest", b"weights_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

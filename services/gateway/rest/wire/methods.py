@@ -86,7 +86,10 @@ def _fields(message: Descriptor, path: str) -> tuple[FieldDescriptor, ...]:
     """The fields that a dotted path names."""
     first, _, rest = path.partition(".")
     field = message.fields_by_name[first]
-    return (field, *_fields(field.message_type, rest)) if rest else (field,)
+    if not rest:
+        return (field,)
+    assert field.message_type is not None
+    return (field, *_fields(field.message_type, rest))
 
 
 def _leaves(message: Descriptor, above: tuple[FieldDescriptor, ...]) -> Iterator[tuple[FieldDescriptor, ...]]:

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from services.errors import InvalidField
 from services.gateway.rest.table import Route
 from services.gateway.rest.wire.methods import Parameter, method_of, parameters_of, request_type
-from services.gateway.rest.wire.values import check_message, named
+from services.gateway.rest.wire.values import check_message
 
 _BOOLEANS = {"true": True, "false": False}
 
@@ -100,8 +100,8 @@ def _put(document: dict[str, Any], parameter: Parameter, texts: list[str]) -> No
 
 def _spelled(document: Mapping[str, Any], field: FieldDescriptor) -> str:
     """A field's name, as an object spells it."""
-    found = next((name for name in document if named(field.containing_type, name) is field), None)
-    return field.json_name if found is None else found
+    spellings = (field.json_name, field.name)
+    return next((name for name in spellings if name in document), field.json_name)
 
 
 def _is_flag(field: FieldDescriptor) -> bool:
