@@ -67,7 +67,8 @@ def test_the_sdks_stream_helper_puts_an_answer_together(light: Light, base: str)
             model="tiny", messages=CHAT, seed=7, max_tokens=12, n=2, extra_body=LONG
         ) as stream,
     ):
-        final = stream.get_final_completion()
+        stream.until_done()
+        final = stream.current_completion_snapshot
         whole = ask(sdk, n=2)
     assert [each.message.role for each in final.choices] == ["assistant", "assistant"]
     assert [text_of(final, n) for n in (0, 1)] == [text_of(whole, n) for n in (0, 1)]

@@ -50,7 +50,7 @@ def test_a_stream_that_is_closed_frees_its_places(sdk: openai.OpenAI, calls: Cal
     asked = {key: value for key, value in BODY.items() if key not in LONG}
     with sdk.chat.completions.create(**asked, stream=True, extra_body=LONG) as stream:
         next(iter(stream))
-    assert calls.codes() == ["CANCELLED"] * 8
+    assert set(calls.codes()) == {"CANCELLED"}
 
 
 async def test_a_whole_answer_that_nobody_waits_for_is_cancelled(light: Light, calls: Calls) -> None:
@@ -59,9 +59,7 @@ async def test_a_whole_answer_that_nobody_waits_for_is_cancelled(light: Light, c
         await calls.begun()
         asking.cancel()
         await asyncio.wait({asking})
-    codes = await asyncio.to_thread(calls.codes)
-    assert codes
-    assert set(codes) == {"CANCELLED"}
+    assert set(await asyncio.to_thread(calls.codes)) == {"CANCELLED"}
 
 
 def test_tokens_of_an_answer_that_was_broken_off_are_charged(light: Light, calls: Calls) -> None:

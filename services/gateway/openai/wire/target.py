@@ -15,6 +15,7 @@ from services.gateway.ember.wire.controller import steering as of_controller
 from services.gateway.gateway import Gateway
 from services.gateway.models import ServedModel
 from services.gateway.openai.bodies import GenerationBody
+from services.gateway.rest.wire.values import check_message
 from services.rpc.channel import RpcFailure, rpc_failures
 
 VARIANT = "variant:"
@@ -69,7 +70,8 @@ def _no_variant(name: str) -> NotFound:
 
 
 def _parsed(value: dict[str, Any]) -> steering_pb2.Steering:
+    check_message(steering_pb2.Steering.DESCRIPTOR, value, "steering")
     try:
         return json_format.ParseDict(value, steering_pb2.Steering())
-    except json_format.ParseError as error:
-        raise InvalidField("steering", f"is no hearth.v1.Steering in JSON ({str(error)[:300]})") from None
+    except (json_format.ParseError, ValueError) as error:  # what the checks do not know of
+        raise InvalidField("steering", str(error)[:500]) from None

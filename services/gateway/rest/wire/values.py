@@ -43,7 +43,7 @@ def check_message(message: Descriptor, value: Any, path: str, depth: int = 0) ->
     given: dict[str, str] = {}
     for name, content in value.items():
         field = named(message, name)
-        place = f"{path}.{field.name if field else name[:_SHOWN]}".lstrip(".")
+        place = f"{path}.{field.name if field else _ascii(name)}".lstrip(".")
         if field is None:
             known = ", ".join(each.json_name for each in message.fields)
             raise InvalidField(place, f"is no field here; allowed: {known}")
@@ -58,6 +58,8 @@ def check_message(message: Descriptor, value: Any, path: str, depth: int = 0) ->
 
 def named(message: Descriptor, name: str) -> FieldDescriptor | None:
     """The field of a name in either spelling."""
+    if not name.isascii():  # protobuf answers half of a surrogate pair with a SystemError
+        return None
     return message.fields_by_camelcase_name.get(name) or message.fields_by_name.get(name)
 
 
@@ -126,6 +128,11 @@ def _check_well_known(message: Descriptor, value: Any, path: str) -> None:
         GetMessageClass(message)().FromJsonString(value)  # type: ignore[attr-defined]
     except ValueError:
         raise _wrong(path, value, allowed) from None
+
+
+def _ascii(name: str) -> str:
+    """A name that may stand in an answer, whatever it is."""
+    return name[:_SHOWN].encode("ascii", "backslashreplace").decode()
 
 
 def _wrong(path: str, value: Any, allowed: str) -> InvalidField:
