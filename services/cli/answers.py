@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from services.steering.edits import Edit
 
@@ -159,6 +160,8 @@ class Finished:
     abort_message: str
     usage: Usage
     report: Report | None
+    receipt: dict[str, Any] | None = None
+    """A hearth.v1.Receipt as JSON, where it was asked for."""
 
 
 Event = Started | Delta | Triggered | Finished

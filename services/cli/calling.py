@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from services.cli.clients.channel import Client
     from services.cli.clients.features import FeatureClient
     from services.cli.clients.inference import InferenceClient
+    from services.cli.clients.replays import ReplayClient
     from services.cli.clients.variants import VariantClient
     from services.steering.edits import Steering
 
@@ -54,6 +55,13 @@ def ask_autosteer(question: Callable[[AutoSteerClient], Awaitable[T]], address: 
     from services.cli.clients.autosteer import AutoSteerClient
 
     return _put(question, AutoSteerClient(address, owner))
+
+
+def ask_again(question: Callable[[ReplayClient], Awaitable[T]], address: str) -> T:
+    """The answer to a question about receipts, from the inference service at an address."""
+    from services.cli.clients.replays import ReplayClient
+
+    return _put(question, ReplayClient(address))
 
 
 def _put(question: Callable[[C], Awaitable[T]], client: C) -> T:

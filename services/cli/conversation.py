@@ -21,6 +21,8 @@ class Conversation:
     """Whether a steered answer is shown beside the plain one."""
     report: bool = True
     """Whether to ask what the edits delivered."""
+    receipts: bool = False
+    """Whether to ask for receipts of both answers."""
     plain: list[Message] = field(default_factory=list)
     steered: list[Message] = field(default_factory=list)
 
@@ -48,8 +50,12 @@ class Conversation:
         """The generations to ask for: plain first, then steered."""
         asked = []
         if self.compare or self.steering.empty:
-            asked.append((Answer("Plain"), Generation(tuple(self.plain), Steering(), self.sampling)))
+            plain = Generation(tuple(self.plain), Steering(), self.sampling, receipt=self.receipts)
+            asked.append((Answer("Plain"), plain))
         if not self.steering.empty:
             answer = Answer(f"Steered: {steering_text(self.steering)}", steered=True)
-            asked.append((answer, Generation(tuple(self.steered), self.steering, self.sampling, self.report)))
+            steered = Generation(
+                tuple(self.steered), self.steering, self.sampling, self.report, self.receipts
+            )
+            asked.append((answer, steered))
         return asked

@@ -41,6 +41,7 @@ class Generation:
     steering: Steering
     sampling: Sampling
     report: bool = False
+    receipt: bool = False
 
 
 @dataclass(frozen=True, slots=True)

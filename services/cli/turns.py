@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,6 +14,7 @@ import typer
 from services.cli.answers import Answer
 from services.cli.calling import ask
 from services.cli.conversation import Conversation
+from services.cli.failures import fail
 from services.cli.render.console import EMBER, console, error_console, print_json
 from services.cli.streaming import one_after_the_other, show_end, side_by_side, silently
 from services.cli.syntax import parse_edit, steering_text
@@ -37,6 +40,8 @@ class Place:
     sae: str = ""
     json: bool = False
     plain: bool = False
+    receipts: Path | None = None
+    """The file that receipts are added to, one a line."""
 
 
 def say(conversation: Conversation, text: str, place: Place) -> None:
@@ -48,6 +53,8 @@ def say(conversation: Conversation, text: str, place: Place) -> None:
         conversation.unsay()
         raise
     conversation.remember(answers)
+    if place.receipts is not None:
+        _keep(answers, place.receipts)
     if place.json:
         print_json(_as_json(answers, conversation))
     else:
@@ -69,6 +76,15 @@ def converse(conversation: Conversation, place: Place, system: str = "") -> None
             except typer.Exit:  # told already; the next turn may go well
                 if not console().is_terminal:
                     raise
+
+
+def _keep(answers: Sequence[Answer], path: Path) -> None:
+    receipts = [each.finished.receipt for each in answers if each.finished is not None]
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(f"{json.dumps(each)}\n" for each in receipts if each is not None)
+    except OSError as error:
+        fail(f"{path} cannot be written: {error.strerror}")
 
 
 async def _answers(client: InferenceClient, conversation: Conversation, place: Place) -> list[Answer]:

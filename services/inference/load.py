@@ -27,7 +27,6 @@ from services.inference.sae.remembered import examine_once
 from services.inference.selftest import prove_steering
 from services.inference.settings import MODELS_DIR, InferenceSettings
 from services.inference.tokenizer import Tokenizer
-from services.inference.version import ENGINE_VERSION
 from services.rpc.logs import structured
 
 log = logging.getLogger(__name__)
@@ -158,9 +157,9 @@ def _device(name: str) -> str:
 
 def _platform(device: torch.device) -> str:
     if device.type == "cuda":
-        return f"cuda/{torch.cuda.get_device_name(device)}/torch {torch.__version__}/engine {ENGINE_VERSION}"
+        return f"cuda/{torch.cuda.get_device_name(device)}/torch {torch.__version__}"
     capability = torch.backends.cpu.get_cpu_capability()
-    return f"cpu/{platform.machine()}/{capability}/torch {torch.__version__}/engine {ENGINE_VERSION}"
+    return f"cpu/{platform.machine()}/{capability}/torch {torch.__version__}"
 
 
 def _refuse_twins(saes: list[Sae]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -79,6 +80,15 @@ def chat(
     report: Annotated[
         bool, typer.Option(help="Show what the edits delivered against what was asked.")
     ] = True,
+    receipt: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            dir_okay=False,
+            help="Add the answers' receipts to this file, one a line, for `hearth replay`.",
+            show_default=False,
+        ),
+    ] = None,
     plain: Annotated[
         bool,
         typer.Option(
@@ -136,9 +146,9 @@ def chat(
         top_p=top_p,
         stop=tuple(stop or ()),
     )
-    conversation = Conversation(edits, sampling, compare, report)
+    conversation = Conversation(edits, sampling, compare, report, receipt is not None)
     conversation.begin(system)
-    place = Place(address, model, sae, as_json, plain)
+    place = Place(address, model, sae, as_json, plain, receipt)
     if prompt is not None:
         say(conversation, prompt, place)
     else:

@@ -46,6 +46,7 @@ def generate_request(model: str, generation: Generation) -> pb.GenerateRequest:
         steering=steering_message(generation.steering),
         sampling=sampling,
         report=generation.report,
+        receipt=generation.receipt,
     )
 
 
@@ -200,6 +201,7 @@ def _finished(message: pb.GenerationFinished) -> answers.Finished:
             usage.decode_seconds,
         ),
         report=_report(message.report) if message.HasField("report") else None,
+        receipt=json_format.MessageToDict(message.receipt) if message.HasField("receipt") else None,
     )
 
 

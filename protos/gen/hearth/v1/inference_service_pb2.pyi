@@ -1045,7 +1045,7 @@ class Receipt(_message.Message):
     dtype: _builtins.str
     """The type of computation, for example `float32`."""
     platform: _builtins.str
-    """The device with its instruction set, and the version of torch, for example `cpu/x86_64/AVX2/torch 2.13.0/engine 1`."""
+    """The device with its instruction set, and the version of torch, for example `cpu/x86_64/AVX2/torch 2.13.0`."""
     template_digest: _builtins.str
     """Of its chat template; empty where it has none."""
     config_digest: _builtins.str
