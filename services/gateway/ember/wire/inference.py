@@ -66,27 +66,12 @@ def prompt_tokens(runs: Sequence[pb.InspectResponse]) -> int:
 
 
 def inspected(runs: Sequence[pb.InspectResponse], cards: Mapping[int, Card]) -> list[dict[str, Any]]:
-    """Each token with the features that fire there, largest raw activation first."""
-    found: list[dict[str, Any]] = []
-    for run in runs:
-        sparse = run.activations
-        for number, token in enumerate(run.tokens):
-            start, end = sparse.starts[number : number + 2]
-            row = zip(sparse.indices[start:end], sparse.values[start:end], strict=True)
-            found.append(
-                {
-                    "token": _text(token),
-                    "attributions": [
-                        {
-                            "id": cards[index].id,
-                            "index_in_sae": index,
-                            "activation_strength": in_units(value, cards[index]),
-                        }
-                        for index, value in row
-                    ],
-                }
-            )
-    return found
+    """Each token with the features that fire there, the largest first."""
+    return [
+        {"token": _text(token), "attributions": _attributions(run.activations, number, cards)}
+        for run in runs
+        for number, token in enumerate(run.tokens)
+    ]
 
 
 def continued(answer: pb.TokenizeResponse) -> prompt_pb2.Prompt:
@@ -226,3 +211,20 @@ def _silent(controller: ControllerBody | None, model: ServedModel) -> steering_p
 
 def _text(token: prompt_pb2.Token) -> str:
     return token.piece.decode("utf-8", "replace")
+
+
+def _attributions(sparse: pb.SparseRows, row: int, cards: Mapping[int, Card]) -> list[dict[str, Any]]:
+    start, end = sparse.starts[row : row + 2]
+    fired = zip(sparse.indices[start:end], sparse.values[start:end], strict=True)
+    # In units of each feature's scale they stand in another order than raw.
+    return sorted(
+        (
+            {
+                "id": cards[index].id,
+                "index_in_sae": index,
+                "activation_strength": in_units(value, cards[index]),
+            }
+            for index, value in fired
+        ),
+        key=lambda each: -each["activation_strength"],
+    )
