@@ -17,8 +17,10 @@ from services.cli.commands import (
     contrast,
     doctor,
     inspect,
+    keys,
     logits,
     models,
+    replay,
     sae,
     tokenize,
     up,
@@ -73,9 +75,13 @@ steered = typer.Typer(
 saved = typer.Typer(
     help="Steering that is saved under a name.", no_args_is_help=True, rich_markup_mode="rich"
 )
+opening = typer.Typer(
+    help="Keys that open the gateway, with quotas.", no_args_is_help=True, rich_markup_mode="rich"
+)
+_SERVE = "Serve"
 _RUNNING = "Steer and look inside (needs a running server)"
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Serve": (up.up,),
+    _SERVE: (up.up,),
     _RUNNING: (
         models.models,
         chat.chat,
@@ -84,6 +90,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         logits.logits,
         attribute.attribute,
         tokenize.tokenize,
+        replay.replay,
     ),
     "Sparse autoencoders (offline)": (doctor.doctor,),
 }
@@ -113,6 +120,12 @@ _VARIANTS: dict[str, Callable[..., None]] = {
     "restore": variants.restore,
 }
 
+_KEYS: dict[str, Callable[..., None]] = {
+    "create": keys.create,
+    "list": keys.listing,
+    "revoke": keys.revoke,
+}
+
 
 def help_of(command: Callable[..., None]) -> str:
     """A command's docstring, its paragraphs free to be broken anew and its examples in colour."""
@@ -127,14 +140,15 @@ for panel, commands in _PANELS.items():
     for command in commands:
         app.command(command.__name__, rich_help_panel=panel, help=help_of(command))(command)
 _GROUPS = (
-    (features, "features", _FEATURES),
-    (steered, "autosteer", _AUTOSTEER),
-    (saved, "variants", _VARIANTS),
+    (features, "features", _FEATURES, _RUNNING),
+    (steered, "autosteer", _AUTOSTEER, _RUNNING),
+    (saved, "variants", _VARIANTS, _RUNNING),
+    (opening, "keys", _KEYS, _SERVE),
 )
-for group, group_name, members in _GROUPS:
+for group, group_name, members, where in _GROUPS:
     for name, command in members.items():
         group.command(name, help=help_of(command))(command)
-    app.add_typer(group, name=group_name, rich_help_panel=_RUNNING)
+    app.add_typer(group, name=group_name, rich_help_panel=where)
 app.command(
     "sae",
     rich_help_panel=panel,

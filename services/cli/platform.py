@@ -1,4 +1,4 @@
-"""The platform as `hearth up` runs it: inference, features, and auto-steer with its broker and its worker."""
+"""The platform as `hearth up` runs it: inference, features, auto-steer with broker and worker, and the gateway."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from services.cli.supervisor import Child, ChildDied, Supervisor
 from services.encoder.minilm import ensure_minilm
 from services.features.settings import FeaturesSettings
 from services.fetched.errors import SetupError
+from services.gateway.settings import GatewaySettings
 from services.inference.embedded import EMBEDDED_MODEL_ID, ensure_embedded_model
 from services.inference.settings import MODELS_DIR, InferenceSettings
 from services.rpc.channel import RpcFailure
@@ -36,7 +37,12 @@ GRACE_SECONDS = 5.0
 """How much longer than its own drain a process may take to end."""
 
 
-def start(inference: InferenceSettings, features: FeaturesSettings, autosteer: AutoSteerSettings) -> None:
+def start(
+    inference: InferenceSettings,
+    features: FeaturesSettings,
+    autosteer: AutoSteerSettings,
+    gateway: GatewaySettings,
+) -> None:
     """Makes model and encoder ready, starts all processes and runs them until Ctrl-C."""
     began = time.monotonic()
     _require_port(inference.host, inference.port, "--port")
@@ -45,8 +51,10 @@ def start(inference: InferenceSettings, features: FeaturesSettings, autosteer: A
     features = features.model_copy(update={"port": features.port or free_port(features.host)})
     _require_port(autosteer.host, autosteer.port, "--autosteer-port")
     autosteer = autosteer.model_copy(update={"port": autosteer.port or free_port(autosteer.host)})
+    _require_port(gateway.host, gateway.port, "--gateway-port", "http://")
+    gateway = gateway.model_copy(update={"port": gateway.port or free_port(gateway.host)})
     _prepare(inference, features)
-    platform = _Platform(inference, features, autosteer, console(), began)
+    platform = _Platform(inference, features, autosteer, gateway, console(), began)
     try:
         asyncio.run(platform.run())
     except ChildDied as death:
@@ -59,6 +67,7 @@ class _Platform:
     inference: InferenceSettings
     features: FeaturesSettings
     autosteer: AutoSteerSettings
+    gateway: GatewaySettings
     out: Console
     began: float
 
@@ -74,6 +83,10 @@ class _Platform:
     def autosteer_address(self) -> str:
         return f"{reachable(self.autosteer.host)}:{self.autosteer.port}"
 
+    @property
+    def gateway_address(self) -> str:
+        return f"http://{reachable(self.gateway.host)}:{self.gateway.port}"
+
     async def run(self) -> None:
         """Returns when it was stopped."""
         children = [
@@ -82,17 +95,21 @@ class _Platform:
                 (sys.executable, "-m", "services.inference"),
                 self.inference_address,
                 environment_of(self.inference),
+                restarts_once_ready=True,
             ),
             Child(
                 "features",
                 (sys.executable, "-m", "services.features"),
                 self.features_address,
                 environment_of(self.features, {"host", "port"}),
+                restarts_once_ready=True,
             ),
             *self._autosteer(),
+            self._gateway(),
         ]
         logs = LogLines(self.out, [child.name for child in children])
-        drain = max(s.drain_seconds for s in (self.inference, self.features, self.autosteer)) + GRACE_SECONDS
+        settings = (self.inference, self.features, self.autosteer, self.gateway)
+        drain = max(each.drain_seconds for each in settings) + GRACE_SECONDS
         loading = "Loading the model, its SAEs and the sentence encoder; some seconds"
         with self.out.status(loading) as status:
 
@@ -121,6 +138,15 @@ class _Platform:
         except (OSError, RuntimeError) as problem:
             fail(f"{problem}.")
 
+    def _gateway(self) -> Child:
+        environment = environment_of(self.gateway, {"host", "port"}) | {
+            variable(GatewaySettings, "inference"): self.inference_address,
+            variable(GatewaySettings, "features"): self.features_address,
+            variable(GatewaySettings, "autosteer"): self.autosteer_address,
+        }
+        command = (sys.executable, "-m", "services.gateway")
+        return Child("gateway", command, self.gateway_address, environment, restarts_once_ready=True)
+
     async def greet(self) -> None:
         """Imports features that are not in the catalogue yet, and says what to try."""
         folders = _sae_folders(self.inference)
@@ -137,6 +163,8 @@ class _Platform:
                 self.autosteer_address,
                 searchable,
                 notes,
+                self.gateway_address,
+                has_dev_key=self.gateway.accepts_dev_key,
             ),
             showpieces(folders),
             command=command_as_typed(),
@@ -155,17 +183,15 @@ async def _searchable(address: str, served: dict[str, str]) -> int:
     return sum(each.feature_count for each in catalogs if served.get(each.sae) == each.weights_digest)
 
 
-def _require_port(host: str, port: int, option: str) -> None:
+def _require_port(host: str, port: int, option: str, scheme: str = "") -> None:
     problem = port_problem(host, port)
     if not problem:
         return
     address = f"{reachable(host)}:{port}"
     choice = f"{option} (make up {option.removeprefix('--').replace('-', '_').upper()}=...)"
-    if asyncio.run(is_serving(address, 0.5)):
-        fail(
-            f"Hearth runs already on port {port}.",
-            f"Use it (`hearth models --address {address}`), or start another one with {choice}.",
-        )
+    if asyncio.run(is_serving(scheme + address, 0.5)):
+        use = f"open {scheme}{address}" if scheme else f"`hearth models --address {address}`"
+        fail(f"Hearth runs already on port {port}.", f"Use it ({use}), or start another one with {choice}.")
     fail(problem, f"Choose another one with {choice}.")
 
 

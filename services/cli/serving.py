@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 from services.autosteer.settings import AutoSteerSettings
 from services.cli.failures import fail
 from services.features.settings import FeaturesSettings
+from services.gateway.settings import GatewaySettings
 from services.inference.settings import InferenceSettings
 
 S = TypeVar("S", bound=BaseSettings)
@@ -29,6 +30,11 @@ def features_settings(**given: Any) -> FeaturesSettings:
 def autosteer_settings(**given: Any) -> AutoSteerSettings:
     """Auto-steer's server's and worker's; see `_settings_of`."""
     return _settings_of(AutoSteerSettings, "--autosteer-", given)
+
+
+def gateway_settings(**given: Any) -> GatewaySettings:
+    """The gateway's; see `_settings_of`."""
+    return _settings_of(GatewaySettings, "--gateway-", given)
 
 
 def _settings_of(kind: type[S], options: str, given: dict[str, Any]) -> S:

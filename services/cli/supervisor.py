@@ -39,6 +39,8 @@ class Child:
     """Added to this process's own."""
     restarts: bool = False
     """Whether it is started again where it dies; else all of them end with it."""
+    restarts_once_ready: bool = False
+    """The same, but only after all were ready: one that cannot even start has a problem that somebody must solve."""
 
 
 class ChildDied(Exception):
@@ -102,7 +104,8 @@ class Supervisor:
                     each = deaths.pop(death)
                     await each.forwarding  # what it said last tells why
                     if not stop.is_set():
-                        pause = self._pause(each, death.result(), history, started=started)
+                        is_ready = telling is not None and telling.done()
+                        pause = self._pause(each, death.result(), history, started=started, is_ready=is_ready)
                         pauses[pause] = each.child
                         pending.add(pause)
                 for pause in done & pauses.keys():
@@ -126,13 +129,14 @@ class Supervisor:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _pause(
-        self, dead: _Running, code: int, history: dict[str, list[float]], *, started: bool
+        self, dead: _Running, code: int, history: dict[str, list[float]], *, started: bool, is_ready: bool
     ) -> asyncio.Task[None]:
         """Ends when a child that died is to start again. Raises ChildDied where it is not."""
         child, now = dead.child, asyncio.get_running_loop().time()
         recent = [when for when in history.get(child.name, []) if now - when < DEATH_SECONDS]
         history[child.name] = [*recent, now]
-        if not child.restarts or len(recent) + 1 >= MOST_DEATHS:
+        restarts = child.restarts or (child.restarts_once_ready and is_ready)
+        if not restarts or len(recent) + 1 >= MOST_DEATHS:
             raise ChildDied(child.name, code, started=started)
         self.show(child.name, f"{child.name} {_how(code)}; it starts again")
         return asyncio.create_task(asyncio.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** len(recent))))

@@ -22,6 +22,8 @@ from services.rpc.status import REQUEST_ID_KEY
 log = logging.getLogger("hearth.gateway")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+PROBES = ("/healthz", "/readyz")
+"""Asked every few seconds for as long as the gateway lives: not worth a line."""
 SECURITY_HEADERS = {
     # The page loads nothing from elsewhere, and nothing written into it by a model can run.
     "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; "
@@ -106,7 +108,11 @@ class _Exchange:
             fields["broken_off"] = True
         if key_id := self.scope["state"].get("key_id"):
             fields["key"] = key_id
-        log.info("request", extra=structured(**fields))
+        log.log(
+            logging.DEBUG if fields["route"] in PROBES else logging.INFO,
+            "request",
+            extra=structured(**fields),
+        )
 
 
 class _Body:

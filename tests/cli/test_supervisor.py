@@ -213,3 +213,30 @@ async def test_a_child_that_dies_again_and_again_is_given_up(
     with pytest.raises(ChildDied, match="exit code 3"):
         await stage.supervisor(replace(stage.child("worker", DIES), restarts=True)).run()
     assert stage.lines.count(("worker", "no such model")) == supervisor.MOST_DEATHS
+
+
+async def test_a_child_that_served_is_started_again_but_not_one_that_never_could(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE", 0.0)
+    pids: list[int] = []
+
+    def show(name: str, line: str) -> None:
+        stage.lines.append((name, line))
+        if line.startswith("pid"):
+            pids.append(int(line.split()[1]))
+        if stage.ready and len(pids) == 2:
+            interrupt()
+
+    async def kill() -> None:
+        await until(lambda: stage.ready)
+        os.kill(pids[0], signal.SIGKILL)
+
+    served = replace(stage.child("inference", SERVE), restarts_once_ready=True)
+    killing = asyncio.create_task(kill())
+    await replace(stage.supervisor(served), show=show).run()
+    await killing
+    assert ("inference", "inference was killed by SIGKILL; it starts again") in stage.lines
+    assert stage.gone()
+    with pytest.raises(ChildDied, match="before it could serve"):
+        await stage.supervisor(replace(stage.child("bad", DIES), restarts_once_ready=True)).run()

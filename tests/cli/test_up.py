@@ -34,6 +34,7 @@ from tests.cli.test_command import ENVIRONMENT, HEARTH
 
 ONE_THREAD = {**ENVIRONMENT, "HEARTH_INFERENCE_THREADS": "1"}
 """Quick enough for so little, also beside other tests."""
+FREE_PORTS = ["--port", "0", "--features-port", "0", "--autosteer-port", "0", "--gateway-port", "0"]
 FEATURES, WIDTH, LAYER, NORM = 32, 576, 15, 172.0
 USUAL = "127.0.0.1:50051"
 
@@ -76,12 +77,12 @@ def up(
     embedded_model: Path, sentence_encoder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Up]:
     sae = random_sae(tmp_path_factory.mktemp("sae"))
-    ports = ["--port", "0", "--features-port", "0", "--autosteer-port", "0"]
-    command = [*HEARTH, "up", *ports, "--device", "cpu", "--sae", str(sae), "--allow-mismatch"]
+    command = [*HEARTH, "up", *FREE_PORTS, "--device", "cpu", "--sae", str(sae), "--allow-mismatch"]
     environment = {
         **ONE_THREAD,
         "HEARTH_FEATURES_DATA_DIR": str(tmp_path_factory.mktemp("data")),
         "HEARTH_AUTOSTEER_DATA_DIR": str(tmp_path_factory.mktemp("jobs")),
+        "HEARTH_GATEWAY_DATA_DIR": str(tmp_path_factory.mktemp("keys")),
     }
     output = ""
     with subprocess.Popen(
@@ -108,6 +109,7 @@ def up(
 def test_up_ends_its_start_with_commands_on_measured_features(up: Up) -> None:
     assert "inference │ " in up.output
     assert 'chat --nudge 3=0.4 "Tell me a story."' in up.output
+    assert re.search(r'goodfire.Client\("dev", base_url="http://127.0.0.1:\d+"\)', up.output)
     assert "nudge 4" not in up.output
 
 
@@ -207,8 +209,8 @@ def test_a_diagnosis_is_a_sentence_for_each_check_and_a_verdict() -> None:
 def test_a_taken_port_is_told_before_anything_starts(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        for option in ("--port", "--features-port"):
-            done = run("up", "--port", "0", "--features-port", "0", option, str(port))
+        for option in ("--port", "--features-port", "--gateway-port"):
+            done = run("up", *FREE_PORTS, option, str(port))
             assert done.code == 1
             assert f"Port {port} is taken" in done.err
             assert f"another one with {option} " in done.err

@@ -39,10 +39,21 @@ def up(
             show_default=False,
         ),
     ] = None,
+    gateway_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="N",
+            help="Port of the gateway: the page and the HTTP APIs; 0 takes a free one. 8080 unless given.",
+            show_default=False,
+        ),
+    ] = None,
     host: Annotated[
         str | None,
         typer.Option(
-            help="Interface to listen on: 127.0.0.1 unless given. 0.0.0.0 lets everyone in: there are no accounts.",
+            help="Interface to listen on: 127.0.0.1 unless given. 0.0.0.0 lets everyone in; "
+            "HEARTH_GATEWAY_HOST=0.0.0.0 only opens the gateway, which asks for keys.",
             show_default=False,
         ),
     ] = None,
@@ -82,9 +93,9 @@ def up(
     """Start the platform in the foreground; Ctrl-C stops it.
 
     The first start makes the embedded model and the sentence encoder ready (downloads of 93 and 84 MB) and imports
-    the features of the SAEs that have tables beside them. Auto-steer's broker, server and worker are started again
-    where they die. More settings are environment variables HEARTH_INFERENCE_*, HEARTH_FEATURES_* and
-    HEARTH_AUTOSTEER_*, described in settings.py of each service; options count more.
+    the features of the SAEs that have tables beside them. What dies later is started again. More
+    settings are environment variables HEARTH_INFERENCE_*, HEARTH_FEATURES_*, HEARTH_AUTOSTEER_* and HEARTH_GATEWAY_*,
+    described in settings.py of each service; options count more.
 
       hearth up
 
@@ -93,7 +104,12 @@ def up(
       hearth up --model google/gemma-2-2b --sae ./gemma-scope/layer_12
     """
     from services.cli.platform import start
-    from services.cli.serving import autosteer_settings, features_settings, inference_settings
+    from services.cli.serving import (
+        autosteer_settings,
+        features_settings,
+        gateway_settings,
+        inference_settings,
+    )
 
     start(
         inference_settings(
@@ -107,4 +123,5 @@ def up(
         ),
         features_settings(port=features_port, host=host),
         autosteer_settings(port=autosteer_port, host=host),
+        gateway_settings(port=gateway_port, host=host),
     )

@@ -34,6 +34,10 @@ class Served:
     """Features that can be searched."""
     notes: Sequence[str] = ()
     """What did not go as wished."""
+    gateway_address: str = ""
+    """With http:// before it."""
+    has_dev_key: bool = False
+    """Whether the gateway accepts the key `dev`."""
 
 
 def welcome(
@@ -56,6 +60,8 @@ def welcome(
                 (f"{served.searchable:,} features to search", "bold"), f" on {served.features_address}"
             )
         )
+    if served.gateway_address:
+        lines += _gateway(command, served)
     lines.extend(Text(note, style="dim") for note in served.notes)
     lines += [
         Text("\nTry in another terminal:", style="bold"),
@@ -64,6 +70,21 @@ def welcome(
     lines.append(Text("\nCtrl-C stops it.", style="dim"))
     title = f"[bold]Hearth is ready[/bold] [dim]({seconds:.0f} s)[/dim]"
     return Group(Rule(title, align="left", style=EMBER), Text(), *lines, Text(), Rule(style=EMBER))
+
+
+def _gateway(command: str, served: Served) -> list[RenderableType]:
+    """Where the page is, and the one line by which code that was written for Ember runs here."""
+    key = "dev" if served.has_dev_key else "KEY"
+    lines: list[RenderableType] = [
+        Text.assemble(("The page", "bold"), " on ", (served.gateway_address, f"bold {EMBER}")),
+        Text(f'Ember\'s SDK: goodfire.Client("{key}", base_url="{served.gateway_address}")', style="dim"),
+        Text(f'OpenAI\'s SDK: OpenAI(api_key="{key}", base_url="{served.gateway_address}/v1")', style="dim"),
+    ]
+    if served.has_dev_key:
+        lines.append(Text("The key dev opens everything to every program of this machine.", style="yellow"))
+    else:
+        lines.append(Text(f"Keys are made by {command} keys create.", style="dim"))
+    return lines
 
 
 def _commands(command: str, served: Served, pieces: Sequence[Showpiece]) -> RenderableType:
