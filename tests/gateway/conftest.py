@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.gateway.light import Light, light_in
+from tests.gateway.platform import Platform, platform_in
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +23,12 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Light]:
 def client(light: Light) -> httpx.Client:
     """A client with the key `dev`."""
     return light.client()
+
+
+@pytest.fixture(scope="session")
+def platform(
+    embedded_model: Path, sentence_encoder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Platform]:
+    """The platform as `make up` starts it, once for all tests; those that use it are marked `model`."""
+    with platform_in(tmp_path_factory.mktemp("platform")) as running:
+        yield running
