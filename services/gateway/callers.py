@@ -67,7 +67,7 @@ async def authenticated(
     """Who asks; a dependency of routes. Counts the request. Raises KeyRefused, QuotaExceeded."""
     if credentials is None:
         raise KeyRefused
-    key = await gateway.keys.admit(credentials.credentials, from_here=_is_from_here(connection))
+    key = await gateway.keys.admit(credentials.credentials, from_here=is_from_here(connection))
     connection.state.key_id = key.id
     return Caller(key, REQUEST_ID.get(), gateway.keys)
 
@@ -76,7 +76,7 @@ TheCaller = Annotated[Caller, Depends(authenticated)]
 """A route's parameter: `async def route(caller: TheCaller)`."""
 
 
-def _is_from_here(connection: HTTPConnection) -> bool:
+def is_from_here(connection: HTTPConnection) -> bool:
     """Whether a request comes from this machine for certain: asked for by its own name, and through no proxy.
 
     The name matters because a page of any site can make its own name lead to this machine (DNS rebinding), and would
