@@ -148,9 +148,8 @@ class CompletionBody(GenerationBody):
         """The prompts, one or more."""
         if isinstance(self.prompt, str):
             return [self.prompt]
-        if self.prompt and isinstance(self.prompt[0], int):
-            return [[each for each in self.prompt if isinstance(each, int)]]
-        return [each for each in self.prompt if not isinstance(each, int)]
+        tokens = [each for each in self.prompt if isinstance(each, int)]
+        return [tokens] if tokens else [each for each in self.prompt if not isinstance(each, int)]
 
     @property
     def most_tokens(self) -> int:

@@ -76,11 +76,11 @@ async def together(streams: Sequence[AsyncGenerator[Piece]]) -> AsyncGenerator[t
     try:
         running = len(streams)
         while running:
-            number, piece = await coming.get()
-            if not isinstance(piece, _Over):
-                yield number, piece
-            elif piece.error is not None:
-                raise piece.error
+            number, came = await coming.get()
+            if not isinstance(came, _Over):
+                yield number, came
+            elif came.error is not None:
+                raise came.error
             else:
                 running -= 1
     finally:

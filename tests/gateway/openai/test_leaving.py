@@ -28,15 +28,19 @@ class Calls:
         self._running, self._light, self._log = running, light, log
 
     async def begun(self) -> None:
-        """Returns when one runs."""
-        while not self._running.running:  # noqa: ASYNC110 - another loop's state
-            await asyncio.sleep(0)
+        """Returns when one generates."""
+        while not any(_generates(call.method) for call in list(self._running._running.values())):  # noqa: ASYNC110
+            await asyncio.sleep(0)  # nothing tells another loop
 
     def codes(self) -> list[str]:
         """How those that generate ended, when all have."""
         self._light.call(self._running.idle())
         fields = [getattr(record, "fields", {}) for record in self._log.records]
-        return [each["code"] for each in fields if str(each.get("method", "")).endswith("/Generate")]
+        return [each["code"] for each in fields if _generates(str(each.get("method")))]
+
+
+def _generates(method: str) -> bool:
+    return method.endswith("/Generate")
 
 
 @pytest.fixture
