@@ -94,6 +94,8 @@ class FakeInference(pb_grpc.InferenceServiceServicer):
         )
         if request.report:
             finished.report.CopyFrom(report_of(request.steering))
+        if request.receipt:
+            finished.receipt.CopyFrom(pb.Receipt(engine_version="9"))
         yield pb.GenerateResponse(finished=finished)
 
     async def Inspect(self, request: pb.InspectRequest, context: Any) -> AsyncIterator[pb.InspectResponse]:

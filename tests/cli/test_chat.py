@@ -140,3 +140,12 @@ def test_what_would_command_the_terminal_is_not_printed(run: Run) -> None:
         assert run("chat", "Hi").out == "safe\ufffd]0;title\ufffd text\n"
     finally:
         fake_server.WORDS.update(words)
+
+
+def test_receipts_are_added_to_a_file_for_replay(run: Run, service: FakeInference, tmp_path: Path) -> None:
+    file = tmp_path / "receipts.jsonl"
+    for _ in range(2):
+        assert run("chat", "Hi", "--nudge", "12=0.5", "--receipt", str(file)).code == 0
+    kept = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [each["engineVersion"] for each in kept] == ["9"] * 4
+    assert all(request.receipt for request in service.asked)

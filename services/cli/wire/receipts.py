@@ -87,7 +87,8 @@ def _edits(then: pb.Receipt, now: pb.Receipt) -> Iterator[Difference]:
     if len(then.edits) != len(now.edits):
         yield Difference("steering", f"{len(then.edits)} edits", f"{len(now.edits)} edits")
         return
-    pairs = [(a, b) for a, b in zip(then.edits, now.edits, strict=True) if a != b]
+    both = zip(then.edits, now.edits, strict=True)
+    pairs = [(a, b) for a, b in both if (a.edit, a.values.raw) != (b.edit, b.values.raw)]
     for before, after in pairs[:_SHOWN_EDITS]:
         kind = before.edit.WhichOneof("operation") or "edit"
         where = f"{kind} of feature {before.edit.feature.index}"
