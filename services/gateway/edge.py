@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.gateway.failures import response_of
+from services.gateway.failures import response_of, told
 from services.gateway.settings import GatewaySettings
 from services.rpc.logs import REQUEST_ID, structured
 from services.rpc.status import REQUEST_ID_KEY
@@ -91,16 +91,15 @@ class _Exchange:
 
     async def fail(self, error: Exception) -> None:
         """Answers with what went wrong; nothing can be said where the answer has begun."""
-        response = response_of(error, self.scope["path"])
+        problem = await told(error, self.scope["app"])
         if not self.status:
-            await response(self.scope, _nothing, self.send)
+            await response_of(problem, self.scope["path"])(self.scope, _nothing, self.send)
 
     def log(self) -> None:
         """The request's one line. Its path is that of the route, for what stands in a real one is the caller's."""
-        route = self.scope.get("route")
         fields: dict[str, object] = {
             "method": self.scope["method"],
-            "route": getattr(route, "path", "none"),
+            "route": _route(self.scope),
             "status": self.status,
             "ms": round((time.perf_counter() - self.began) * 1e3, 1),
         }
@@ -141,6 +140,16 @@ class _Body:
         if self._size > self._most:
             raise _too_large(self._most)
         return message
+
+
+def _route(scope: Scope) -> str:
+    """The path, its parameters' names in the place of what stands there; `none` where nothing answers it."""
+    if "route" not in scope:
+        return "none"
+    path: str = scope["path"]
+    for name, value in scope.get("path_params", {}).items():
+        path = path.replace(f"/{value}", f"/{{{name}}}", 1)
+    return path
 
 
 def _check_length(headers: Headers, most: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -114,9 +114,8 @@ def body_of(problem: Problem, path: str) -> dict[str, Any]:
     return _ours(problem)
 
 
-def response_of(error: BaseException, path: str) -> JSONResponse:
+def response_of(problem: Problem, path: str) -> JSONResponse:
     """The whole answer to a request that failed."""
-    problem = told(error)
     status = problem.http
     if status == 409 and path.startswith(EMBER):
         status = 400  # the only one of its kind that Ember's SDK knows
@@ -127,23 +126,35 @@ def install(app: FastAPI) -> None:
     """Makes every error that a route raises an answer."""
 
     async def answer(request: Request, error: Exception) -> Response:
-        return response_of(error, request.url.path)
+        return response_of(await told(error, request.app), request.url.path)
 
     for kind in (RpcFailure, HearthError, KeyRefused, RequestValidationError, HTTPException, TimeoutError):
         app.add_exception_handler(kind, answer)
 
 
-def told(error: BaseException) -> Problem:
+async def told(error: BaseException, app: FastAPI) -> Problem:
     """The problem of an error, and a line in the log about what is our fault: with a traceback where nobody foresaw it.
 
-    A traceback holds code, never values.
+    A traceback holds code, never values. A service that cannot be reached is named, by asking all of them.
     """
     problem = problem_of(error)
     if problem.http == 500:
         log.error("a request failed", exc_info=error)
     elif problem.http > 500:
-        log.warning("a request was not answered", extra=structured(status=problem.status))
+        if problem.message == _UNREACHED[503]:
+            problem = await _named(problem, app)
+        log.warning(
+            "a request was not answered", extra=structured(status=problem.status, problem=problem.message)
+        )
     return problem
+
+
+async def _named(problem: Problem, app: FastAPI) -> Problem:
+    serving = await app.state.gateway.services.serving()
+    away = " and ".join(name for name, serves in serving.items() if not serves)
+    if not away:
+        return problem
+    return replace(problem, message=f"{away} cannot be reached at the moment; try again in a few seconds")
 
 
 def _of_rpc(failure: RpcFailure) -> Problem:

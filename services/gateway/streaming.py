@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -73,6 +74,8 @@ class EventStream(Response):
         self.status_code = 200
         self.background: BackgroundTask | None = None
         self._events, self._keep_alive = events, keep_alive
+        self._sent = 0.0
+        """When the last event was sent; 0 before the first."""
         self.init_headers(HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,57 +92,42 @@ class EventStream(Response):
             sending.result()
 
     async def _send_all(self, scope: Scope, send: Send) -> None:
-        events = aiter(self._events)
-        coming = events if self._keep_alive is None else _with_comments(events, self._keep_alive)
-        started = False
+        commenting: asyncio.Task[None] | None = None
         try:
-            async for event in coming:
-                if not started:
-                    started = True
+            async for event in self._events:
+                if not self._sent:
                     await send(self._start)
+                    if self._keep_alive is not None:
+                        commenting = asyncio.create_task(self._comment(send, self._keep_alive))
+                self._sent = time.monotonic()
                 await send({"type": "http.response.body", "body": encoded(event), "more_body": True})
         except Exception as error:
-            if not started:
+            if not self._sent:
                 raise
-            last = encoded(body_of(told(error), scope["path"]))
+            last = encoded(body_of(await told(error, scope["app"]), scope["path"]))
             await send({"type": "http.response.body", "body": last, "more_body": True})
         finally:
-            for each in (coming, events):
-                if inspect.isasyncgen(each):
-                    await each.aclose()
-        if not started:
+            if commenting is not None:
+                commenting.cancel()
+            if inspect.isasyncgen(self._events):
+                await self._events.aclose()
+        if not self._sent:
             await send(self._start)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _comment(self, send: Send, seconds: float) -> None:
+        """Sends a comment after each silence, for ever: a timer beside the events costs them nothing."""
+        while True:
+            silent = time.monotonic() - self._sent
+            if silent >= seconds:
+                self._sent += silent
+                await send({"type": "http.response.body", "body": _COMMENT, "more_body": True})
+            else:
+                await asyncio.sleep(seconds - silent)
 
     @property
     def _start(self) -> Message:
         return {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-
-
-async def _with_comments(events: AsyncIterator[Event], seconds: float) -> AsyncIterator[Event]:
-    """The events, and after the first of them a comment in each silence."""
-    coming: asyncio.Future[Event] = asyncio.ensure_future(_next(events))
-    begun = False
-    try:
-        while True:
-            await asyncio.wait({coming}, timeout=seconds if begun else None)
-            if coming.done():
-                try:
-                    event = coming.result()
-                except StopAsyncIteration:
-                    return
-                coming = asyncio.ensure_future(_next(events))
-                begun = True
-                yield event
-            else:
-                yield _COMMENT
-    finally:
-        coming.cancel()
-        await asyncio.wait({coming})
-
-
-async def _next(events: AsyncIterator[Event]) -> Event:
-    return await anext(events)
 
 
 async def _gone(receive: Receive) -> None:

@@ -23,6 +23,8 @@ KEEPALIVE_OPTIONS = (
     ("grpc.http2.max_pings_without_data", 0),
 )
 """Pings while a call runs, so that a dead server ends it; server.py allows them."""
+LONGEST_BACKOFF_MS = 2_000
+"""Between tries to reach a server that is gone. gRPC's own two minutes would outlast its restart by far."""
 
 
 def connect(
@@ -40,6 +42,7 @@ def connect(
     options: list[tuple[str, Any]] = [
         ("grpc.service_config", json.dumps(_without_timeouts(service_config()))),
         ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_reconnect_backoff_ms", LONGEST_BACKOFF_MS),
         *KEEPALIVE_OPTIONS,
     ]
     interceptors = [_UnaryDeadline(deadline), _StreamDeadline(deadline)]
