@@ -25,7 +25,7 @@ async def auto_edits(
     model: ServedModel,
     behavior: str,
     receive: Receive,
-    seconds: float = ANSWER_SECONDS,
+    seconds: float,
 ) -> dict[str, Any]:
     """The best edits that a job finds in `seconds`, and its verdict. The job ends with the request, however that ends.
 

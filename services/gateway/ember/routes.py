@@ -190,7 +190,9 @@ async def auto_edits(
 ) -> JSONResponse:
     """Edits that bring a behaviour about: the best that a quick auto-steer job finds, with its verdict on them."""
     model = await gateway.models.find(body.model)
-    found = await autosteering.auto_edits(gateway, caller, model, body.specification, request.receive)
+    found = await autosteering.auto_edits(
+        gateway, caller, model, body.specification, request.receive, autosteering.ANSWER_SECONDS
+    )
     return JSONResponse(found)
 
 

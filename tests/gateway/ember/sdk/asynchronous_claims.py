@@ -7,7 +7,7 @@ import asyncio
 import goodfire
 import pytest
 from calls import ANSWERED, HELLO, JOKING, MODEL, WORDS, always, asynchronous, text_of
-from claims import claim
+from claims import claim, slow_claim
 
 
 @claim
@@ -54,7 +54,7 @@ async def asynchronous_contrast_attribute_and_logits() -> None:
     assert (await asynchronous.chat.logits(HELLO, MODEL, top_k=2)).logits
 
 
-@claim
+@slow_claim
 async def asynchronous_condition_and_data_set() -> None:
     condition, drafted = await asyncio.gather(
         asynchronous.features.AutoConditional(WORDS, MODEL),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import cache
 from typing import Any
 
 import goodfire
@@ -38,6 +39,25 @@ def text_of(chunks: list[Any]) -> str:
     return "".join(chunk.choices[0].delta.content for chunk in chunks)
 
 
+@cache
+def plain() -> str:
+    """The answer without steering."""
+    return say()
+
+
+@cache
+def nudged() -> str:
+    """The answer of `steered()`."""
+    return say(steered())
+
+
+@cache
+def inspected() -> Any:
+    """What fires in ANSWERED."""
+    return client.features.inspect(ANSWERED, MODEL)
+
+
+@cache
 def found(count: int = 3) -> goodfire.FeatureGroup:
     """Some features."""
     return client.features.search(WORDS, MODEL, top_k=count)

@@ -7,7 +7,21 @@ from typing import Any
 
 import goodfire
 import pytest
-from calls import HELLO, MODEL, Steered, always, client, found, never, say, steered, stream, text_of
+from calls import (
+    HELLO,
+    MODEL,
+    Steered,
+    always,
+    client,
+    found,
+    never,
+    nudged,
+    plain,
+    say,
+    steered,
+    stream,
+    text_of,
+)
 from claims import claim
 
 
@@ -24,7 +38,7 @@ def an_answer_comes_whole() -> None:
 @claim
 def a_stream_says_what_the_whole_answer_says() -> None:
     chunks = stream()
-    assert text_of(chunks) == say()
+    assert text_of(chunks) == plain()
     assert chunks[-1].choices[0].finish_reason in ("stop", "length")
     places = [chunk.choices[0].gf_token_index for chunk in chunks]
     assert places == sorted(set(places))
@@ -58,10 +72,10 @@ def no_system_prompt_is_another_prompt() -> None:
 @claim
 def a_nudge_changes_the_text_and_a_variant_that_is_reset_does_not() -> None:
     variant = steered()
-    assert say(variant) != say()
+    assert say(variant) != plain()
     assert text_of(stream(variant)) == say(variant)
     variant.reset()
-    assert say(variant) == say()
+    assert say(variant) == plain()
 
 
 @claim
@@ -88,9 +102,9 @@ def thresholds_of_entropy_and_strength_are_taken() -> None:
     by_hand.controller[found(1)[0]] += 0.9
     by_hand.controller._min_nudge_entropy = 90.0
     by_hand.controller._nonzero_strength_threshold = 0.1
-    assert say(by_hand) == say()  # so uncertain is no token
+    assert say(by_hand) == plain()  # so uncertain is no token
     by_hand.controller._min_nudge_entropy, by_hand.controller._max_nudge_entropy = None, 90.0
-    assert say(by_hand) == say(steered())
+    assert say(by_hand) == nudged()
 
 
 @claim
@@ -98,10 +112,10 @@ def a_condition_that_always_holds_is_as_none_and_one_that_never_holds_as_no_edit
     feature = found(1)[0]
     conditional = goodfire.Variant(MODEL)
     conditional.set_when(always(feature) & always(feature), {feature: 0.9})
-    assert say(conditional) == say(steered())
+    assert say(conditional) == nudged()
     conditional = goodfire.Variant(MODEL)
     conditional.set_when(goodfire.ConditionalGroup([never(feature)]), goodfire.FeatureEdits([(feature, 0.9)]))
-    assert say(conditional) == say()
+    assert say(conditional) == plain()
 
 
 @claim
@@ -115,7 +129,7 @@ def conditions_are_joined_by_and_and_or_also_nested() -> None:
     ):
         variant = goodfire.Variant(MODEL)
         variant.set_when(condition, {feature: 0.9})
-        assert say(variant) == (say(steered()) if holds else say())
+        assert say(variant) == (nudged() if holds else plain())
 
 
 @claim
@@ -145,7 +159,7 @@ def scopes_stand_in_scopes() -> None:
     with by_hand.controller.when(always(feature)), by_hand.controller.when(always(feature)):
         by_hand.controller[feature] += 0.9
     assert by_hand.controller.json()["scopes"][0]["controller"]["scopes"]
-    assert say(by_hand) == say(steered())
+    assert say(by_hand) == nudged()
 
 
 @claim
@@ -162,7 +176,7 @@ def an_abort_raises_whole_and_streamed() -> None:
 def an_abort_that_does_not_hold_changes_nothing() -> None:
     variant = goodfire.Variant(MODEL)
     variant.abort_when(goodfire.ConditionalGroup([never(found(1)[0])]))
-    assert say(variant) == text_of(stream(variant)) == say()
+    assert say(variant) == text_of(stream(variant)) == plain()
 
 
 @claim
@@ -170,9 +184,9 @@ def a_handler_is_called_and_the_answer_goes_on() -> None:
     told: list[Any] = []
     variant = goodfire.Variant(MODEL)
     variant.handle_when(goodfire.ConditionalGroup([always(found(1)[0])]), told.append)
-    assert say(variant) == say()
+    assert say(variant) == plain()
     assert len(told) == 1  # the names of a whole answer are told once each
-    assert told[0].response_so_far == say()
+    assert told[0].response_so_far == plain()
     assert told[0].prompt[-1] == HELLO[0]
 
 
@@ -185,7 +199,7 @@ def a_scope_that_tells_and_edits_does_both() -> None:
         scope.interrupt("seen")
     answer = client.chat.completions.create(HELLO, by_hand, max_completion_tokens=8, temperature=0)
     assert answer.gf_event_names == ["seen"]
-    assert answer.choices[0].message["content"] == say(steered())
+    assert answer.choices[0].message["content"] == nudged()
 
 
 @claim

@@ -6,9 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 claims: list[Callable[[], Any]] = []
+slow: set[str] = set()
+"""Names of those for which the model writes for long."""
 
 
 def claim(check: Callable[[], Any]) -> Callable[[], Any]:
     """Makes a function one of those that are run."""
     claims.append(check)
     return check
+
+
+def slow_claim(check: Callable[[], Any]) -> Callable[[], Any]:
+    """The same, for one in which the model writes for long."""
+    slow.add(check.__name__)
+    return claim(check)

@@ -9,7 +9,6 @@ from typing import Any
 import goodfire
 import pytest
 from calls import (
-    ANSWERED,
     HELLO,
     MODEL,
     URL,
@@ -19,9 +18,11 @@ from calls import (
     asynchronous,
     client,
     found,
+    inspected,
     never,
+    nudged,
+    plain,
     say,
-    steered,
     stream,
     text_of,
 )
@@ -65,7 +66,7 @@ def a_handler_is_called_twice_for_each_chunk_of_a_sync_stream() -> None:
     variant = goodfire.Variant(MODEL)
     variant.handle_when(goodfire.ConditionalGroup([always(found(1)[0])]), told.append)
     chunks = stream(variant)
-    assert text_of(chunks) == say()
+    assert text_of(chunks) == plain()
     told_of = [chunk for chunk in chunks if chunk.gf_event_names]
     assert len(told) == 2 * len(told_of) > 0
     assert told[0].response_so_far == told[1].response_so_far
@@ -83,17 +84,18 @@ def a_conditional_variant_cannot_be_saved_but_its_controller_can() -> None:
     saved = json.dumps(variant.controller.json())
     loaded = Steered()
     loaded.controller = Controller.from_json(json.loads(saved))  # the way round
-    assert say(loaded) == say(variant) == say(steered())
+    assert say(loaded) == say(variant) == nudged()
 
 
 @claim
 def inspect_of_a_token_pairs_labels_and_activations_wrongly_where_a_label_is_missing() -> None:
-    context = client.features.inspect(ANSWERED, MODEL)
+    context = inspected()
     token = max(context.tokens, key=lambda each: len(each._feature_acts))
     first, second = token._feature_acts[:2]
     assert token.inspect(k=2)[1].activation == second["activation_strength"]
-    del context._features[first["id"]]  # as where the catalogue does not have it
+    label = context._features.pop(first["id"])  # as where the catalogue does not have it
     wrong = token.inspect(k=2)[0]
+    context._features[first["id"]] = label
     assert wrong.feature.index_in_sae == second["index_in_sae"]
     assert wrong.activation == first["activation_strength"] != second["activation_strength"]
     right = {act["index_in_sae"]: act["activation_strength"] for act in token._feature_acts}  # the way round
@@ -108,7 +110,7 @@ def or_after_and_forgets_the_and() -> None:
     assert len(condition) == 3  # so it holds where either of the first two does
     variant = goodfire.Variant(MODEL)
     variant.set_when(never(feature) | (always(feature) & never(feature)), {feature: 0.9})  # the way round
-    assert say(variant) == say()
+    assert say(variant) == plain()
 
 
 @claim
@@ -127,10 +129,10 @@ def the_sync_client_needs_an_event_loop_of_its_thread() -> None:
     asyncio.set_event_loop(None)  # as asyncio.run leaves it
     try:
         with pytest.raises(RuntimeError, match="no current event loop"):
-            found(1)
+            client.features.search(WORDS, MODEL)
     finally:
         asyncio.set_event_loop(loop)  # the way round: asyncio.set_event_loop(asyncio.new_event_loop())
-    assert len(found(1)) == 1
+    assert len(client.features.search(WORDS, MODEL, top_k=1)) == 1
 
 
 @claim

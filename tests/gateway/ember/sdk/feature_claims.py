@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import goodfire
 import numpy as np
-from calls import ANSWERED, HELLO, JOKING, MODEL, WORDS, Steered, always, client, found, say, steered
-from claims import claim
+from calls import (
+    ANSWERED,
+    HELLO,
+    JOKING,
+    MODEL,
+    WORDS,
+    Steered,
+    always,
+    client,
+    found,
+    inspected,
+    say,
+    steered,
+)
+from claims import claim, slow_claim
 
 
 @claim
@@ -55,7 +68,7 @@ def features_are_the_same_whichever_call_names_them() -> None:
 
 @claim
 def inspect_shows_tokens_and_their_features_with_labels() -> None:
-    context = client.features.inspect(ANSWERED, MODEL)
+    context = inspected()
     assert "sea" in str(context)
     busy = max(context.tokens, key=lambda token: len(token._feature_acts))
     acts = busy.inspect(k=3)
@@ -70,8 +83,9 @@ def inspect_shows_tokens_and_their_features_with_labels() -> None:
 
 @claim
 def inspect_aggregates_in_four_ways() -> None:
+    some = goodfire.FeatureGroup([act.feature for act in inspected().top(k=3)])
     by = {
-        way: client.features.inspect(ANSWERED, MODEL, aggregate_by=way).top(k=3)
+        way: client.features.inspect(ANSWERED, MODEL, some, aggregate_by=way).top(k=3)
         for way in ("frequency", "mean", "max", "sum")
     }
     assert all(len(top) == 3 for top in by.values())
@@ -80,7 +94,7 @@ def inspect_aggregates_in_four_ways() -> None:
 
 @claim
 def inspect_of_named_features_shows_no_others() -> None:
-    whole = client.features.inspect(ANSWERED, MODEL)
+    whole = inspected()
     some = goodfire.FeatureGroup([act.feature for act in whole.top(k=3)])
     context = client.features.inspect(ANSWERED, MODEL, features=some)
     shown = {act["index_in_sae"] for token in context.tokens for act in token._feature_acts}
@@ -91,7 +105,7 @@ def inspect_of_named_features_shows_no_others() -> None:
 
 @claim
 def inspect_under_edits_shows_the_edited_stream() -> None:
-    feature = client.features.inspect(ANSWERED, MODEL).top(k=1)[0].feature
+    feature = inspected().top(k=1)[0].feature
     by_hand = Steered()
     by_hand.controller[feature] = 3
     plain = client.features.inspect(ANSWERED, MODEL, features=feature)
@@ -102,7 +116,7 @@ def inspect_under_edits_shows_the_edited_stream() -> None:
 @claim
 def activations_are_a_matrix_of_tokens_and_features() -> None:
     matrix = client.features.activations(ANSWERED, MODEL)
-    assert matrix.shape == (len(client.features.inspect(ANSWERED, MODEL).tokens), 65536)
+    assert matrix.shape == (len(inspected().tokens), 65536)
     assert np.isfinite(matrix).all()
     assert matrix.max() > 0
 
@@ -125,7 +139,7 @@ def contrast_tells_two_sets_apart() -> None:
     assert [f.uuid for f in swapped[0]] == [f.uuid for f in joking]
 
 
-@claim
+@slow_claim
 def contrast_takes_64_pairs() -> None:
     first, second = client.features.contrast([ANSWERED] * 64, [JOKING] * 64, MODEL, top_k=1)
     assert len(first) == len(second) == 1
@@ -133,7 +147,7 @@ def contrast_takes_64_pairs() -> None:
 
 @claim
 def attribution_names_features_and_places() -> None:
-    tokens = len(client.features.inspect(ANSWERED, MODEL).tokens)
+    tokens = len(inspected().tokens)
     attribution = client.features.attribute(ANSWERED, tokens - 4, MODEL)
     values = [each.value for each in attribution.features]
     assert values
@@ -159,7 +173,7 @@ def logits_of_named_tokens() -> None:
     assert client.chat.logits(HELLO, MODEL, filter_vocabulary=[best[0]]).logits == dict([best])
 
 
-@claim
+@slow_claim
 def a_condition_is_made_from_words() -> None:
     condition = client.features.AutoConditional(WORDS, MODEL)
     assert isinstance(condition, goodfire.ConditionalGroup)
@@ -170,7 +184,7 @@ def a_condition_is_made_from_words() -> None:
     assert isinstance(say(variant), str)
 
 
-@claim
+@slow_claim
 def a_data_set_is_made_from_words_and_contrasts() -> None:
     without, with_it = client.features.generate_contrastive_stimulus(f"write about {WORDS}")
     assert len(without) == len(with_it) >= 1
