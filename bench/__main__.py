@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import overhead
+from bench import gateway, overhead
 from bench.machine import describe
 from bench.peers.process import Peers, end_orderly
 from bench.peers.registry import PEERS
@@ -20,7 +20,7 @@ from bench.shapes import SHAPES
 from bench.suite import RACES
 from services.inference.embedded import ensure_embedded_model
 
-NAMES = ["throughput", "overhead", *(name for name in RACES if name != "throughput")]
+NAMES = ["throughput", "overhead", *(name for name in RACES if name != "throughput"), "gateway"]
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -66,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in chosen.names or NAMES:
             if name == "overhead":
                 parts.append(overhead.run(peers, rounds, chosen.quick, _tell))
+            elif name == "gateway":
+                parts.append(gateway.run(rounds, chosen.quick, _tell))
             else:
                 race = RACES[name]
                 parts.append(
