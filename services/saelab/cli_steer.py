@@ -47,7 +47,8 @@ def steer(
     texts: Annotated[
         Path | None, typer.Option(help="Journal of these texts; where that command keeps it unless set.")
     ] = None,
-    finalists: Annotated[int, typer.Option(help="Candidates tried at all doses.", min=1)] = 2,
+    semifinalists: Annotated[int, typer.Option(help="Candidates tried at all doses.", min=1)] = 4,
+    finalists: Annotated[int, typer.Option(help="Of these, those tried on all questions.", min=1)] = 2,
     new_tokens: Annotated[int, typer.Option(help="Length of each text.", min=4)] = 48,
     rows: Annotated[int, typer.Option(help="Texts written side by side.", min=1)] = 32,
     calibrate: Annotated[
@@ -78,6 +79,7 @@ def steer(
             journal,
             topics or TOPICS,
             CandidateSettings(by_activation, by_output, by_text, texts),
+            semifinalists,
             finalists,
             calibrate=calibrate,
             new_tokens=new_tokens,

@@ -1,8 +1,8 @@
 """Finding for everyday topics the feature that steers best: visibly towards the topic, at a dose that stays fluent.
 
-Candidates are tried as a nudge of 0.5 on some questions; the best of them at all doses, by which feature and dose are
-chosen. What is reported is then measured on other questions: the choice cannot flatter it. Texts are greedy, and
-judged by steering_rules.py. Failures are kept.
+Three rounds choose: all candidates at two doses on the first questions, the best of them at all doses, the best of
+those on more questions. Each round goes by steering_choice.py. What is reported is then measured on other questions:
+the choice cannot flatter it. Texts are greedy, and judged by steering_rules.py. Failures are kept.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from services.saelab.outputs import told_if_full, write_json
 from services.saelab.residual import HookedModel
 from services.saelab.steering_book import TextBook, Wanted
 from services.saelab.steering_candidates import CandidateSettings, candidates
+from services.saelab.steering_choice import safest
 from services.saelab.steering_found import (
     STEERING,
     Found,
@@ -31,14 +32,15 @@ from services.saelab.steering_found import (
     calibrated_constant,
     named,
     rows_of,
-    standing,
 )
 from services.saelab.steering_report import write_report
 from services.saelab.steering_rules import Topic, Topics, distinct_runs, read_topics
 
 TOPICS = Path(__file__).with_name("steering_topics.toml")
-SCREENING = 0.5
-"""Strength at which candidates are tried first."""
+SCREENING = (0.4, 0.5)
+"""Strengths at which candidates are tried first,"""
+SCREENING_QUESTIONS = 3
+"""on so many of the questions to choose by."""
 CALIBRATED_WITHIN = 0.05
 """A strength constant that is off by no more than this share is left as it is."""
 
@@ -57,8 +59,10 @@ class SteerSettings:
     """Topics with sentences and word stems, and the questions."""
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     """Features that are tried for each topic."""
+    semifinalists: int = 4
+    """Candidates tried at all doses,"""
     finalists: int = 2
-    """Candidates tried at all doses."""
+    """and of these, those tried on all questions to choose by."""
     strengths: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7)
     """Doses, in strength units."""
     calibrate: bool = False
@@ -91,40 +95,59 @@ class Search:
 
     def run(self) -> list[Found]:
         """The best feature of each topic, measured on the proving questions."""
-        doses = self.settings.strengths
-        topics = self.listed.topics
+        doses, topics, few = (
+            self.settings.strengths,
+            self.listed.topics,
+            self.listed.choosing[:SCREENING_QUESTIONS],
+        )
         plain = [Wanted.plain(question) for question in (*self.listed.choosing, *self.listed.proving)]
-        tried = [(f, SCREENING) for features in self.chosen.values() for f in features]
-        self._write("candidates tried", self.listed.choosing, tried, plain)
-        finalists = {topic.name: self._finalists(topic) for topic in topics}
-        tried = [(f, s) for features in finalists.values() for f in features for s in doses]
-        self._write("doses tried", self.listed.choosing, tried)
-        picked = {topic.name: self._picked(topic, finalists[topic.name]) for topic in topics}
-        tried = [(feature, s) for feature, _ in picked.values() for s in doses]
-        self._write("texts to prove by", self.listed.proving, tried)
+        self.book.write(plain, lambda done, total: self.progress("unsteered texts", done, total))
+        left = self._round("candidates tried", self.chosen, SCREENING, few, self.settings.semifinalists)
+        left = self._round("doses tried", left, doses, few, self.settings.finalists)
+        left = self._round("finalists tried", left, doses, self.listed.choosing, 1)
+        picked = {topic.name: self._picked(topic, left[topic.name]) for topic in topics}
+        self._write(
+            "texts to prove by", self.listed.proving, [(f, s) for f, _ in picked.values() for s in doses]
+        )
         return [self._found(topic, *picked[topic.name]) for topic in topics]
+
+    def _round(
+        self,
+        stage: str,
+        features: dict[str, list[int]],
+        strengths: Sequence[float],
+        questions: Sequence[str],
+        kept: int,
+    ) -> dict[str, list[int]]:
+        """Tries each topic's features, and keeps the best of them."""
+        self._write(
+            stage, questions, [(f, s) for tried in features.values() for f in tried for s in strengths]
+        )
+        best = {}
+        for topic in self.listed.topics:
+            chances = {
+                feature: safest([self.dose(topic, feature, s, questions) for s in strengths])[1]
+                for feature in features[topic.name]
+            }
+            best[topic.name] = sorted(chances, key=lambda feature: chances[feature], reverse=True)[:kept]
+        return best
 
     def _write(
         self,
         stage: str,
         questions: Sequence[str],
         tried: Sequence[tuple[int, float]],
-        more: Sequence[Wanted] = (),
     ) -> None:
         wanted = [Wanted.nudged(q, f, self._amount(s)) for f, s in tried for q in questions]
-        self.book.write([*more, *wanted], lambda done, total: self.progress(stage, done, total))
+        self.book.write(wanted, lambda done, total: self.progress(stage, done, total))
 
     def _amount(self, strength: float) -> float:
         return strength * self.sae.strength_constant
 
-    def _finalists(self, topic: Topic) -> list[int]:
-        measured = {f: self.dose(topic, f, SCREENING, self.listed.choosing) for f in self.chosen[topic.name]}
-        best = sorted(measured, key=lambda feature: standing(measured[feature]), reverse=True)
-        return best[: self.settings.finalists]
-
     def _picked(self, topic: Topic, features: Sequence[int]) -> tuple[int, float]:
-        tries = [(f, s) for f in features for s in self.settings.strengths]
-        return max(tries, key=lambda one: standing(self.dose(topic, one[0], one[1], self.listed.choosing)))
+        (feature,) = features
+        doses = [self.dose(topic, feature, s, self.listed.choosing) for s in self.settings.strengths]
+        return feature, safest(doses)[0]
 
     def dose(self, topic: Topic, feature: int, strength: float, questions: Sequence[str]) -> Dose:
         """What a nudge does for a topic, over some questions whose texts are written."""

@@ -66,10 +66,12 @@ def summary(rows: Rows, constant: float) -> str:
     ]
     if all(row["named"] is not None for row in rows):
         first = sum(row["named"] == 1 for row in moving)
+        whole = sum(row["fluent"] and row["named"] == 1 for row in rows)
         near = sum(row["named"] <= NAMED_WITHIN for row in moving)
         lines.append(
             f"A second judge, a sentence encoder that knows neither the words nor the feature, places the own concept "
-            f"first among {len(rows)} for {first} of the {len(moving)}, and among the first {NAMED_WITHIN} for {near}."
+            f"first among {len(rows)} for {first} of the {len(moving)}, and among the first {NAMED_WITHIN} for {near}. "
+            f"Counting no words, fluent texts that it finds nearest to their concept: {whole} of {len(rows)}."
         )
     good = sum(_place(row, GOOD_DOSE) <= 2 for row in moving)
     lines.append(

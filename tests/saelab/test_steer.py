@@ -138,7 +138,7 @@ def settings_of(
 ) -> SteerSettings:
     topics = make_topics(tmp_path / "topics.toml")
     settings = SteerSettings(
-        folder, str(model), tmp_path / f"{name}.jsonl", topics, CandidateSettings(3, 0, 0), 2
+        folder, str(model), tmp_path / f"{name}.jsonl", topics, CandidateSettings(3, 0, 0), 3, 2
     )
     return replace(settings, new_tokens=6, rows=8, threads=1, strengths=(0.5, 1.0), **changes)
 
@@ -159,7 +159,7 @@ def test_feature_and_dose_are_chosen_by_some_questions_and_reported_on_others(
             for topic, word in (("sea", "ship"), ("food", "salt")):
                 if one.feature == good[topic]:
                     times = round(4 * one.amount / 0.6) if one.question != "the sea?" else 1
-                    text += f" {word}" * times
+                    text += "".join(f" {word} number{time}" for time in range(times))
             self._texts[one] = Text(text, -1.0)
 
     monkeypatch.setattr(TextBook, "write", write)
@@ -168,7 +168,7 @@ def test_feature_and_dose_are_chosen_by_some_questions_and_reported_on_others(
         assert one.feature == good[topic]
         assert one.strength == 1.0
         assert [sample.prompt for sample in one.samples] == ["the sea?"]
-        assert one.dose.gain == pytest.approx(100 * 1 / 8)
+        assert one.dose.gain == pytest.approx(100 * 1 / 9)
         assert one.dose.loss == 0.0
 
 
@@ -189,7 +189,7 @@ def test_a_killed_search_keeps_its_texts_and_ends_the_same(
     with pytest.raises(KeyboardInterrupt):
         find_steering_features(settings)
     kept = settings.journal.read_text("utf-8").splitlines()
-    assert len(kept) == 1 + 15  # The run, and two rounds: the first stage.
+    assert len(kept) == 1 + 3 + 8  # The run, what is not steered, and one round.
     assert find_steering_features(settings) == whole
     assert settings.journal.read_text("utf-8").splitlines()[: len(kept)] == kept
     rounds[:] = [1, 1, 1]
