@@ -70,4 +70,4 @@ def _is_embers_sdk(request: Request) -> bool:
 
 router = APIRouter()
 router.include_router(_contract, prefix="/v1")
-router.include_router(_contract, prefix=EMBER.removesuffix("/"), include_in_schema=False)
+router.include_router(_contract, prefix=EMBER.removesuffix("/"))
