@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
-
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from services.gateway import failures, health
 from services.gateway.edge import Edge
+from services.gateway.ember import routes as ember
 from services.gateway.gateway import Gateway
-
-_PARTS = ("openai", "ember", "rest", "web")
+from services.gateway.openai import routes as openai
+from services.gateway.rest import routes as rest
+from services.gateway.web import routes as web
 
 
 def create_app(gateway: Gateway) -> FastAPI:
     """An app whose routes work with `gateway`. The documents of the API are a part of `rest`, not FastAPI's own."""
     app = FastAPI(title="Hearth", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.gateway = gateway
-    app.include_router(health.router)
-    for part in _PARTS:
-        if find_spec(f"services.gateway.{part}") and find_spec(f"services.gateway.{part}.routes"):
-            app.include_router(import_module(f"services.gateway.{part}.routes").router)
+    for part in (health, openai, ember, rest, web):
+        app.include_router(part.router)
     failures.install(app)
     if gateway.settings.cors_origins:
         app.add_middleware(
