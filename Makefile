@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test setup lint format typecheck protos protos-breaking constraints bench bench-peers clean
+.PHONY: help up test setup lint format typecheck protos protos-breaking constraints fuzz bench bench-peers clean
 
 PYTHON ?=
 PORT ?=
@@ -109,6 +109,9 @@ protos-breaking: setup  ## check that the schema still understands what older cl
 
 constraints: setup  ## write constraints.txt anew from the newest releases that pyproject.toml allows
 	$(BIN)/python deploy/constraints.py
+
+fuzz: setup  ## make over 5,000 requests from the OpenAPI document; ARGS="HEARTH_FUZZ_NUMBER=2" draws others
+	$(ARGS) HEARTH_FUZZ_EACH=$${HEARTH_FUZZ_EACH:-105} $(BIN)/python -m pytest -q -rP tests/gateway/rest/test_fuzz.py
 
 bench: setup  ## run the benchmarks and write bench/RESULTS.md; ARGS="throughput --quick" for less
 	$(BIN)/python -m bench $(ARGS)
