@@ -37,6 +37,7 @@ export function Tips() {
       ["mouseover", enter],
       ["focusin", enter],
       ["focusout", leave],
+      ["click", leave],
       ["scroll", leave],
       ["keydown", escape],
     ] as [string, (event: Event) => void][];

@@ -201,7 +201,10 @@ function take(event: JobEvent): void {
       best,
     });
   }
-  if (candidates) next.candidates = candidates.candidates;
+  if (candidates) {
+    next.candidates = candidates.candidates;
+    void need(next.candidates.map((candidate) => candidate.feature ?? {}));
+  }
   if (trial) {
     next.trials = [...now.trials, trial];
     if (!next.best || trial.score > next.best.score) next.best = trial;

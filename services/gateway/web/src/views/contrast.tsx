@@ -191,9 +191,11 @@ function Side({ title, rows }: { title: string; rows: FeatureContrast[] }) {
                     </td>
                     <td>{signed(row.effectSize, 1)}</td>
                     <td class="nowrap">{probability(row.qValue)}</td>
-                    <td class="row">
-                      <ColourButton feature={feature} />
-                      <AddButton feature={feature} />
+                    <td>
+                      <div class="row end">
+                        <ColourButton feature={feature} />
+                        <AddButton feature={feature} />
+                      </div>
                     </td>
                   </tr>
                 );

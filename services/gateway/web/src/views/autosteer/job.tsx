@@ -75,11 +75,9 @@ export function JobView() {
         <ValidationView validation={(job.result?.validation ?? now.validation)!} judge={job.result?.judge} />
       ) : null}
       {live && !trials.length && now.candidates.length > 0 && <Candidates candidates={now.candidates} />}
-      {(job.result?.cutShort ?? []).map((each) => (
-        <p class="meta" key={each}>
-          Cut short by the budget: {each}
-        </p>
-      ))}
+      {!!job.result?.cutShort.length && (
+        <p class="meta">Cut short by the budget: {job.result.cutShort.join("; ")}.</p>
+      )}
     </section>
   );
 }

@@ -41,7 +41,8 @@ function Text({ example, scale }: { example: Example; scale: number }) {
     <p class="text">
       {example.tokens.map((token, at) => {
         const value = (example.activations[at] ?? 0) / scale;
-        if (value <= 0) return token;
+        const text = token.replaceAll("\n", " ↵ "); // lines would take much room
+        if (value <= 0) return text;
         return (
           <span
             key={at}
@@ -49,7 +50,7 @@ function Text({ example, scale }: { example: Example; scale: number }) {
             style={{ "--heat": String(Math.min(value, 1)) }}
             data-tip={`activation ${fixed(value)} (${fixed(value * scale)} raw)`}
           >
-            {token}
+            {text}
           </span>
         );
       })}

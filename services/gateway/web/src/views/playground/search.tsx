@@ -9,18 +9,18 @@ import type { FeatureHit } from "../../api/types";
 import { Loading, Problem } from "../../parts/feedback";
 import { FeatureRow } from "../../parts/feature";
 import { Icon } from "../../parts/icon";
-import { fixed, percent } from "../../parts/numbers";
+import { fixed, percent, signed } from "../../parts/numbers";
 import { Term } from "../../parts/tip";
 import { remember } from "../../state/features";
 import { saeId } from "../../state/session";
 
 const PAUSE_MS = 250;
-/** Of steerability: features below it hardly change a text. */
-const VISIBLE = 0.1;
+/** Of output scores, in nats: about a quarter of the embedded SAE's features reach it. */
+const STRONG = 1.5;
 const TRY = ["the sea", "music", "outer space", "religion"];
 
 const query = signal("");
-const steersOnly = signal(false);
+const strongOnly = signal(false);
 const hits = signal<FeatureHit[] | null>(null);
 const problem = signal("");
 const isSearching = signal(false);
@@ -38,7 +38,7 @@ async function search(): Promise<void> {
   const mine = (searching = new AbortController());
   isSearching.value = true;
   try {
-    const filter = steersOnly.value ? { minSteerability: VISIBLE } : {};
+    const filter = strongOnly.value ? { minOutputScore: STRONG } : {};
     const body = { query: text, sae: saeId(), topK: 12, filter };
     const found = (await call(api.POST("/hearth/v1/features/search", { body, signal: mine.signal }))).hits;
     remember(found.flatMap((hit) => hit.feature ?? []));
@@ -59,7 +59,7 @@ export function Search() {
     first.current = false;
     clearTimeout(timer.current);
     timer.current = window.setTimeout(search, PAUSE_MS);
-  }, [query.value, steersOnly.value]);
+  }, [query.value, strongOnly.value]);
 
   const clear = () => (query.value = "");
   return (
@@ -102,11 +102,11 @@ export function Search() {
             <label class="check">
               <input
                 type="checkbox"
-                checked={steersOnly.value}
-                onChange={(event) => (steersOnly.value = event.currentTarget.checked)}
+                checked={strongOnly.value}
+                onChange={(event) => (strongOnly.value = event.currentTarget.checked)}
               />
-              <Term tip="Only features of which nudges were measured to move whole texts while they stayed fluent.">
-                Only what steers visibly
+              <Term tip="Only features of which a nudge clearly raises the tokens that they promote: an output score of 1.5 nats or more.">
+                Only strong ones
               </Term>
             </label>
             <button type="button" class="link" onClick={clear}>
@@ -126,7 +126,7 @@ function Hits() {
   if (hits.value.length === 0) {
     return (
       <p class="meta" role="status">
-        No feature was found. Try other words{steersOnly.value ? ", or drop the filter" : ""}.
+        No feature was found. Try other words{strongOnly.value ? ", or drop the filter" : ""}.
       </p>
     );
   }
@@ -152,9 +152,9 @@ const Facts = ({ feature }: { feature: NonNullable<FeatureHit["feature"]> }) => 
         label {fixed(feature.labelScore)}
       </span>
     )}
-    {feature.steerability !== undefined && (
-      <span data-tip="Steerability: how far nudges moved texts towards the feature while they stayed fluent, in units of its usual maximum.">
-        steers {fixed(feature.steerability)}
+    {feature.outputScore !== undefined && (
+      <span data-tip="Output score: nats by which a nudge of strength 0.5 raises the tokens that the feature promotes above all others. Higher moves the text more.">
+        output {signed(feature.outputScore, 1)}
       </span>
     )}
     <span data-tip="Density: share of all tokens on which the feature fires.">

@@ -41,7 +41,23 @@ export function SliderRow({ slider, at }: { slider: Slider; at: number }) {
           <Icon name="close" />
         </button>
       </div>
-      <div class="row dial">
+      <div class="dial">
+        <input
+          type="range"
+          min={kind.low * reach}
+          max={kind.high * reach}
+          step={kind.step * reach}
+          value={value}
+          aria-label={`${kind.name} of ${label}`}
+          aria-valuetext={`${fixed(value)} ${raw ? "raw" : kind.unit}`}
+          list={slider.kind === "nudge" ? id : undefined}
+          onInput={(event) => set(event.currentTarget.value)}
+        />
+        {slider.kind === "nudge" && (
+          <datalist id={id}>
+            <option value={0} />
+          </datalist>
+        )}
         <select
           class="kind"
           value={slider.kind}
@@ -58,23 +74,6 @@ export function SliderRow({ slider, at }: { slider: Slider; at: number }) {
             </option>
           ))}
         </select>
-        <input
-          class="grow"
-          type="range"
-          min={kind.low * reach}
-          max={kind.high * reach}
-          step={kind.step * reach}
-          value={value}
-          aria-label={`${kind.name} of ${label}`}
-          aria-valuetext={`${fixed(value)} ${raw ? "raw" : kind.unit}`}
-          list={slider.kind === "nudge" ? id : undefined}
-          onInput={(event) => set(event.currentTarget.value)}
-        />
-        {slider.kind === "nudge" && (
-          <datalist id={id}>
-            <option value={0} />
-          </datalist>
-        )}
         <input
           class="number"
           type="number"

@@ -27,7 +27,15 @@ export function Tokens({ answer }: { answer: Answer }) {
       </p>
     );
   }
+  const open = (at: number) => {
+    reached.value = at;
+    show({ kind: "token", answer, at });
+  };
   const move = (event: KeyboardEvent) => {
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      open(reached.value);
+    }
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
@@ -40,20 +48,18 @@ export function Tokens({ answer }: { answer: Answer }) {
       {answer.pieces.map((piece, at) => {
         const value = (activations.value?.[at] ?? 0) / scale;
         return (
-          <button
-            type="button"
+          // Not a <button>: those do not wrap as text does.
+          <span
+            role="button"
             key={at}
             class={`token${value > 0 ? " warm" : ""}${selected === at ? " selected" : ""}`}
             style={{ "--heat": String(Math.min(value, 1)) }}
             tabIndex={at === Math.min(reached.value, answer.pieces.length - 1) ? 0 : -1}
             data-tip={tipOf(piece.probability, activations.value ? value : undefined)}
-            onClick={() => {
-              reached.value = at;
-              show({ kind: "token", answer, at });
-            }}
+            onClick={() => open(at)}
           >
             {piece.text}
-          </button>
+          </span>
         );
       })}
     </p>
