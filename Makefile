@@ -113,6 +113,9 @@ constraints: setup  ## write constraints.txt anew from the newest releases that 
 fuzz: setup  ## make over 5,000 requests from the OpenAPI document; ARGS="HEARTH_FUZZ_NUMBER=2" draws others
 	$(ARGS) HEARTH_FUZZ_EACH=$${HEARTH_FUZZ_EACH:-105} $(BIN)/python -m pytest -q -rP tests/gateway/rest/test_fuzz.py
 
+page:  ## build the gateway's page anew; needs Node 20.19 or newer
+	cd services/gateway/web && npm ci --no-audit --no-fund && npm run client && npm run check && npm run build
+
 bench: setup  ## run the benchmarks and write bench/RESULTS.md; ARGS="throughput --quick" for less
 	$(BIN)/python -m bench $(ARGS)
 
