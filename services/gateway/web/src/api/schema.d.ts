@@ -1378,6 +1378,15 @@ export interface components {
             /** @description Multiplies the activation: h += (m - 1) f(h) d. */
             scale?: number;
         };
+        /** @description One edit with its value in all units. */
+        EditInUnits: {
+            /** @description The edit, its SAE filled in. */
+            edit?: components["schemas"]["Edit"];
+            /** @description The scope it stands in, as indices of `scopes` from the outermost in; empty for an unconditional edit. */
+            scope: number[];
+            /** @description Its value: a nudge's as strength, raw and activation; a pin's as activation and raw; a scale's factor in `activation_units`, unit-free there. */
+            values?: components["schemas"]["EditValues"];
+        };
         /**
          * @description One change to one feature. Values lie in [-100, 100] and are finite.
          *
@@ -1740,6 +1749,8 @@ export interface components {
             report?: boolean;
             /** @description Return in the last message a receipt with which the text can be reproduced. */
             receipt?: boolean;
+            /** @description Name prompt and text in the receipt by their digests alone, for those who keep receipts apart from texts. */
+            digestsOnly?: boolean;
         };
         /**
          * @description One event of a generation.
@@ -1985,15 +1996,15 @@ export interface components {
             /** @description Tokens as they are. */
             tokenIds?: components["schemas"]["TokenIdsInput"];
         };
-        /** @description With what a text can be reproduced. */
+        /** @description With what a text can be generated again, and by what one sees whether everything is as it was. `hearth replay` does both. All digests are SHA-256 in hexadecimal. */
         Receipt: {
             /** @description The model's id. */
             model: string;
-            /** @description SHA-256 over its weights. */
+            /** @description Of its weights. */
             weightsDigest: string;
-            /** @description SHA-256 over its tokenizer and chat template. */
+            /** @description Of its tokenizer. */
             tokenizerDigest: string;
-            /** @description SHA-256 over each SAE that was used, by SAE id. */
+            /** @description Of the weights of each SAE that was used, by SAE id. */
             saeDigests: {
                 [key: string]: string;
             };
@@ -2005,10 +2016,28 @@ export interface components {
             steering?: components["schemas"]["Steering"];
             /** @description The sampling, defaults filled in. */
             sampling?: components["schemas"]["Sampling"];
-            /** @description The prompt's tokens. */
+            /** @description The prompt's tokens; unset where digests only were asked for. */
             prompt?: components["schemas"]["TokenIds"];
-            /** @description The device and its instruction set, for example `cpu/AVX2`. */
+            /** @description The device with its instruction set, and the version of torch, for example `cpu/x86_64/AVX2/torch 2.13.0`. */
             platform: string;
+            /** @description Of its chat template; empty where it has none. */
+            templateDigest: string;
+            /** @description Of its configuration: config.json and generation_config.json. */
+            configDigest: string;
+            /** @description Of what the natural units mean on each SAE that was used (median norm, strength constant, activation scales), by SAE id. */
+            saeUnitDigests: {
+                [key: string]: string;
+            };
+            /** @description Every edit in all units, by the block that it changes. */
+            edits: components["schemas"]["EditInUnits"][];
+            /** @description Of the prompt's tokens, each id as four bytes, the least significant first. */
+            promptDigest: string;
+            /** @description Of the text in UTF-8. */
+            textDigest: string;
+            /** @description The tokens drawn, the end-of-text token included; unset where digests only were asked for. */
+            completion?: components["schemas"]["TokenIds"];
+            /** @description The text; empty where digests only were asked for. */
+            text: string;
         };
         /** @description Asks for an order of some features. */
         RerankFeaturesRequest: {
