@@ -26,7 +26,7 @@ from calls import (
     stream,
     text_of,
 )
-from claims import claim
+from claims import claim, slow_claim
 from goodfire.api import exceptions
 from goodfire.controller.controller import Controller
 
@@ -60,7 +60,7 @@ async def an_event_in_an_asynchronous_stream_is_an_attribute_error_without_the_w
         await read()
 
 
-@claim
+@slow_claim
 def a_handler_is_called_twice_for_each_chunk_of_a_sync_stream() -> None:
     told: list[Any] = []
     variant = goodfire.Variant(MODEL)
@@ -72,7 +72,7 @@ def a_handler_is_called_twice_for_each_chunk_of_a_sync_stream() -> None:
     assert told[0].response_so_far == told[1].response_so_far
 
 
-@claim
+@slow_claim
 def a_conditional_variant_cannot_be_saved_but_its_controller_can() -> None:
     feature = found(1)[0]
     variant = goodfire.Variant(MODEL)
@@ -102,7 +102,7 @@ def inspect_of_a_token_pairs_labels_and_activations_wrongly_where_a_label_is_mis
     assert right[second["index_in_sae"]] == second["activation_strength"]
 
 
-@claim
+@slow_claim
 def or_after_and_forgets_the_and() -> None:
     feature = found(1)[0]
     condition = (always(feature) & never(feature)) | never(feature)
