@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from services.features.feature import (
@@ -56,6 +57,8 @@ BASIC_FIELDS = (
     "revision",
 )
 """The payload fields that FEATURE_VIEW_BASIC shows."""
+RECENT = 4096
+"""Features that are kept decoded: what searches find is mostly what they have found before."""
 _OPTIONAL = ("label_score", "label_fuzzing", "label_null", "output_score", "steerability")
 _PLAIN = ("label", "description", "label_source", "density", "scale", "max_activation", "revision")
 _ETAG_CHARACTERS = 16
@@ -93,18 +96,7 @@ def payload_of(feature: Feature) -> dict[str, Any]:
 
 def feature_of(sae: str, payload: Mapping[str, Any]) -> Feature:
     """The feature of a payload, as much of it as was read."""
-    promoted, suppressed = json.loads(payload["tokens"])
-    same: dict[str, Any] = {name: payload.get(name) for name in (*_PLAIN, *_OPTIONAL)}
-    feature = Feature(
-        sae=sae,
-        index=payload[INDEX],
-        feature_class=FeatureClass(payload["class"]),
-        promoted=_token_weights(promoted),
-        suppressed=_token_weights(suppressed),
-        etag=payload["etag"],
-        updated=datetime.fromisoformat(payload["updated"]) if payload["updated"] else None,
-        **same,
-    )
+    feature = _basic(sae, tuple(map(payload.get, BASIC_FIELDS)))
     if DETAIL not in payload:
         return feature
     detail = json.loads(zlib.decompress(base64.b64decode(payload[DETAIL])))
@@ -115,6 +107,24 @@ def feature_of(sae: str, payload: Mapping[str, Any]) -> Feature:
         examples=tuple(_example(values) for values in detail["examples"]),
         decoder_neighbors=_neighbor_list(detail["decoder"]),
         coactivation_neighbors=coactive_of(payload),
+    )
+
+
+@lru_cache(RECENT)
+def _basic(sae: str, stored: tuple[Any, ...]) -> Feature:
+    """The feature of the values of BASIC_FIELDS."""
+    values = dict(zip(BASIC_FIELDS, stored, strict=True))
+    promoted, suppressed = json.loads(values["tokens"])
+    same: dict[str, Any] = {name: values[name] for name in (*_PLAIN, *_OPTIONAL)}
+    return Feature(
+        sae=sae,
+        index=values[INDEX],
+        feature_class=FeatureClass(values["class"]),
+        promoted=_token_weights(promoted),
+        suppressed=_token_weights(suppressed),
+        etag=values["etag"],
+        updated=datetime.fromisoformat(values["updated"]) if values["updated"] else None,
+        **same,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -100,7 +100,9 @@ class Searcher:
             places = _places(question, max(RANKED, call.top_k))
             rankings = await self._rankings(question, where, places, exact=False)
             order = _order(rankings)[: call.top_k]
-            home = await self._points_of(lives, [name for name, _ in order], question, full=call.full)
+            home = await self._points_of(
+                lives, [name for name, _ in order], rankings, question, full=call.full
+            )
             return await off_loop(order, lambda: _hits(order, rankings, home, question))
 
         return await self._catalogs.retried(work)
@@ -125,7 +127,9 @@ class Searcher:
             for each in located:
                 order.setdefault(each.point.id, 0.0)
             first = list(order.items())[: call.top_k]
-            home = await self._points_of(list(ids), [name for name, _ in first], question, full=False)
+            home = await self._points_of(
+                list(ids), [name for name, _ in first], rankings, question, full=False
+            )
             return await off_loop(first, lambda: _hits(first, rankings, home, question))
 
         return await self._catalogs.retried(work)
@@ -173,14 +177,30 @@ class Searcher:
         )
 
     async def _points_of(
-        self, lives: Iterable[Live], names: Sequence[str], question: Question, *, full: bool
+        self,
+        lives: Iterable[Live],
+        names: Sequence[str],
+        rankings: Mapping[str, Ranking],
+        question: Question,
+        *,
+        full: bool,
     ) -> dict[str, Located]:
-        """What was found, as much of it as is shown, with the vectors that the query is compared with."""
+        """What was found, as much of it as is shown; with vectors to compare with where a ranking does not tell."""
         fields = None if full else BASIC_FIELDS
+        untold = {
+            vector: {name for name in names if name not in rankings[vector].scores}
+            for vector in question.vectors
+            if vector != WORDS
+        }
 
         async def read(live: Live) -> dict[str, FoundPoint]:
-            vectors = [name for name in question.names_for(live) if name != WORDS]
-            return await self._store.get(live.collection, names, fields, vectors)
+            points = await self._store.get(live.collection, names, fields)
+            vectors = [name for name in question.names_for(live) if untold.get(name)]
+            lacking = [name for name in points if any(name in untold[vector] for vector in vectors)]
+            if lacking:
+                compared = await self._store.get(live.collection, lacking, (), vectors)
+                points |= {name: replace(points[name], dense=point.dense) for name, point in compared.items()}
+            return points
 
         found: dict[str, Located] = {}
         asked = list(lives) if names else []
@@ -216,8 +236,8 @@ def _hits(
         Hit(
             feature_of(found[name].live.sae, found[name].point.payload),
             score,
-            label_similarity=_similarity(found[name].point, LABEL, question),
-            context_similarity=_similarity(found[name].point, CONTEXT, question),
+            label_similarity=_similarity(found[name].point, LABEL, rankings, question),
+            context_similarity=_similarity(found[name].point, CONTEXT, rankings, question),
             lexical_score=rankings[WORDS].scores.get(name) if WORDS in rankings else None,
         )
         for name, score in order
@@ -225,8 +245,12 @@ def _hits(
     ]
 
 
-def _similarity(point: FoundPoint, name: str, question: Question) -> float | None:
+def _similarity(
+    point: FoundPoint, name: str, rankings: Mapping[str, Ranking], question: Question
+) -> float | None:
     """The cosine of the query and a point; None where either has no vector."""
+    if name in rankings and point.id in rankings[name].scores:
+        return rankings[name].scores[point.id]
     query, vector = question.vectors.get(name), point.dense.get(name)
     if query is None or vector is None or isinstance(query, SparseVector) or not vector.any():
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.features.store.base import PointFilter
+from services.features.store.base import FoundPoint, PointFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,10 @@ class OneOf:
         """Whether the values are booleans, for which Qdrant knows no list."""
         return any(isinstance(value, bool) for value in self.values)
 
+    def holds(self, point: FoundPoint) -> bool:
+        """Whether a point fulfils it of which the field was read."""
+        return point.payload.get(self.field) in self.values
+
 
 @dataclass(frozen=True, slots=True)
 class Between:
@@ -29,12 +33,23 @@ class Between:
     least: float | None
     most: float | None
 
+    def holds(self, point: FoundPoint) -> bool:
+        """Whether a point fulfils it of which the field was read."""
+        value = point.payload.get(self.field)
+        if value is None:
+            return False
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
 
 @dataclass(frozen=True, slots=True)
 class Ids:
     """One of these points."""
 
     ids: Sequence[str]
+
+    def holds(self, point: FoundPoint) -> bool:
+        """Whether a point is one of them."""
+        return point.id in self.ids
 
 
 Clause = OneOf | Between | Ids
@@ -58,3 +73,15 @@ def excluded(where: PointFilter) -> list[Clause]:
     if where.not_ids:
         found.append(Ids(where.not_ids))
     return found
+
+
+def fields_of(where: PointFilter) -> set[str]:
+    """The payload fields that tell whether a point fulfils a filter."""
+    return {*where.any_of, *where.none_of, *where.at_least, *where.at_most}
+
+
+def fulfils(point: FoundPoint, where: PointFilter) -> bool:
+    """Whether a point fulfils a filter; its `fields_of` were read."""
+    return all(clause.holds(point) for clause in required(where)) and not any(
+        clause.holds(point) for clause in excluded(where)
+    )

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from qdrant_edge import CountRequest, OrderBy, QueryBatchRequest, ScrollRequest
+from qdrant_edge import CountRequest, OrderBy, ScrollRequest
 
 from services.errors import DependencyUnavailable
-from services.features.store import edge_words
+from services.features.store import edge_query, edge_words
 from services.features.store.base import (
     EVERY_POINT,
     CollectionSchema,
@@ -31,6 +31,9 @@ WRITERS = 2
 """Threads that write, so that optimizing one collection, which takes minutes, lets another be written."""
 POINTS_AT_ONCE = 64
 """Points in one record of the log. qdrant_edge holds Python's global lock in every call, here for 16 ms."""
+GOT_AT_ONCE = 64
+"""Points, at most, that are read without a thread, which would cost more than the reading: 0.1 ms for one, and as the
+global lock is held, the event loop waits anyway."""
 LEAST_FREE_BYTES = 256 << 20
 """Writing is refused when the disk has less: Qdrant maps its files, and a process that writes to a mapped file on a
 full disk is killed."""
@@ -95,6 +98,8 @@ class EdgeStore:
         vectors: Sequence[str] = (),
     ) -> dict[str, FoundPoint]:
         """Points by id, those that are there."""
+        if len(ids) <= GOT_AT_ONCE:
+            return self._get(collection, ids, fields, vectors)
         return await self._read(self._get, collection, ids, fields, vectors)
 
     async def scroll(
@@ -181,12 +186,7 @@ class EdgeStore:
         return self._use(collection, work)
 
     def _query(self, collection: str, queries: Sequence[VectorQuery]) -> list[list[FoundPoint]]:
-        def work(shard: Shard) -> list[list[FoundPoint]]:
-            requests = [edge_words.query(query, shard.width(query.where)) for query in queries]
-            answers = shard.edge.query_batch(QueryBatchRequest(requests))
-            return [[edge_words.scored(point) for point in answer] for answer in answers]
-
-        return self._use(collection, work)
+        return self._use(collection, lambda shard: edge_query.run(shard.edge, queries))
 
     def _count(self, collection: str, where: PointFilter) -> int:
         return self._use(

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qdrant_edge import CountRequest, EdgeShard, UpdateOperation
+from qdrant_edge import EdgeShard, UpdateOperation
 
 from services.errors import DependencyUnavailable
 from services.features.store import edge_optimizer, edge_words, tuning
-from services.features.store.base import CollectionMissing, CollectionSchema, Point, PointFilter
+from services.features.store.base import CollectionMissing, CollectionSchema, Point
 
 if TYPE_CHECKING:
     from qdrant_edge import NamedVector, PointId
@@ -57,15 +57,6 @@ class Shard:
         if self._edge is None:
             raise DependencyUnavailable("the vector store", f"{self.name} is being optimized", retry_after=10)
         return self._edge
-
-    def width(self, where: PointFilter) -> int:
-        """How many candidates a search with this filter must keep in view; takes 0.04 ms."""
-        condition = edge_words.where(where)
-        if condition is None:
-            return tuning.SEARCH_WIDTH
-        left = self.edge.count(CountRequest(exact=False, filter=condition))
-        every = self.edge.count(CountRequest(exact=False))
-        return tuning.SEARCH_WIDTH if left >= tuning.DENSE_FILTER * every else tuning.FILTERED_WIDTH
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Writes points as one record of the log."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from google.protobuf import timestamp_pb2
@@ -12,6 +13,7 @@ from hearth.v1 import feature_service_pb2 as pb
 from hearth.v1 import steering_pb2
 from services.errors import InvalidField
 from services.features.feature import Catalog, Example, Feature, Hit, Neighbor, TokenWeight
+from services.features.payload import RECENT
 from services.features.requests import Absent, Begun, Upserted
 from services.features.wire import decode_feature
 
@@ -47,6 +49,16 @@ def feature(value: Feature | Absent) -> pb.Feature:
         return pb.Feature(
             id=value.id, key=steering_pb2.FeatureKey(sae=key.sae, index=key.index) if key else None
         )
+    return _whole(value) if value.examples else _recent(value)
+
+
+@lru_cache(RECENT)
+def _recent(value: Feature) -> pb.Feature:
+    """A message that nobody changes: it is copied into answers."""
+    return _whole(value)
+
+
+def _whole(value: Feature) -> pb.Feature:
     return pb.Feature(
         key=steering_pb2.FeatureKey(sae=value.sae, index=value.index),
         id=value.id,

@@ -230,6 +230,26 @@ async def test_a_search_ranks_by_cosine(filled: VectorStore) -> None:
     np.testing.assert_allclose([each.score for each in found], np.sort(cosines)[::-1][:10], atol=1e-5)
 
 
+async def test_a_filtered_search_finds_its_best_even_where_those_closest_are_filtered_out(
+    filled: VectorStore,
+) -> None:
+    cosines = np.array([direction(i) @ direction(500) for i in ALL])
+    for where, keeps in (
+        (PointFilter(at_least={"density": 0.1}), lambda i: i >= 10),
+        (PointFilter(at_most={"density": 0.3}), lambda i: i <= 30),
+        (PointFilter(any_of={"class": ["a"]}, not_ids=[point_id(2)]), lambda i: i % 2 == 0 and i != 2),
+        (PointFilter(none_of={"layer": [1]}), lambda i: i % 4 != 1),
+        (
+            PointFilter(not_ids=[point_id(int(i)) for i in np.argsort(-cosines)[:15]]),
+            lambda i: i not in np.argsort(-cosines)[:15],
+        ),
+    ):
+        [found] = await filled.query(
+            "features", [VectorQuery("label", direction(500), 10, where, ("index",))]
+        )
+        assert indices(found) == [i for i in np.argsort(-cosines).tolist() if keeps(i)][:10], where
+
+
 async def test_a_search_for_words_weighs_rare_words_more(filled: VectorStore) -> None:
     # Word 9 is in every point with weight 0.5, word 2 in every fifth with weight 1.
     [found] = await filled.query("features", [VectorQuery("words", words([2, 9]), COUNT, fields=("index",))])
