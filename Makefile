@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test setup lint format typecheck protos protos-breaking constraints fuzz bench bench-peers clean
+.PHONY: help up test test-platform setup lint format typecheck protos protos-breaking constraints fuzz bench bench-peers clean
 
 PYTHON ?=
 PORT ?=
@@ -21,10 +21,13 @@ SAE_LENS_STAMP := .venv-sae-lens/installed-$(shell cksum < $(SAE_LENS_PINS) | cu
 GOODFIRE_PINS := tests/gateway/ember/goodfire.txt
 GOODFIRE_STAMP := .venv-goodfire/installed-$(shell cksum < $(GOODFIRE_PINS) | cut -d' ' -f1)
 PROTOC_STAMP := .venv-protoc/installed-$(shell cksum < protos/requirements.txt | cut -d' ' -f1)
-# Two thirds of the tests by time, in two parts that run beside the others: those that compute, and those that start
-# servers.
+# Most of the tests by time, in parts that run beside the others: those that compute, those that start servers, and those
+# of the gateway.
 COMPUTING := tests/inference tests/saelab
 SERVING := tests/features tests/mesh
+GATEWAY := tests/gateway tests/keys
+# Those on the whole platform take as long as a part: they have a target of their own.
+PYTEST := $(BIN)/python -m pytest -m "not platform"
 PIP_INSTALL := -m pip install --disable-pip-version-check
 
 help:  ## list the targets and variables
@@ -50,9 +53,14 @@ test: setup $(PROTOC_STAMP) $(SAE_LENS_STAMP) $(GOODFIRE_STAMP)  ## set everythi
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	@tests/side_by_side.sh "$(BIN)/python -m pytest $(foreach part,$(COMPUTING) $(SERVING),--ignore=$(part))" \
-	  "$(BIN)/python -m pytest $(SERVING)" "$(BIN)/python -m pytest $(COMPUTING)" "$(MAKE) --no-print-directory lint"
+	@tests/side_by_side.sh '$(PYTEST) $(foreach part,$(COMPUTING) $(SERVING) $(GATEWAY),--ignore=$(part))' \
+	  '$(PYTEST) $(SERVING)' '$(PYTEST) $(COMPUTING)' '$(PYTEST) $(GATEWAY)' "$(MAKE) --no-print-directory lint"
 endif
+
+test-platform: setup $(GOODFIRE_STAMP)  ## run the tests on the whole platform: Ember's SDK and quickstart, outages, the page
+	@$(BIN)/python -m services.inference.embedded
+	@$(BIN)/python -m services.encoder.minilm
+	$(BIN)/python -m pytest -m platform $(ARGS)
 
 setup: $(STAMP)  ## make the environment (.venv) where it is missing or out of date
 

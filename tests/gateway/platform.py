@@ -98,6 +98,7 @@ def platform_in(folder: Path) -> Iterator[Platform]:
     """`hearth up` on free ports, all that it keeps in a folder."""
     environment = {
         **ENVIRONMENT,
+        "HEARTH_INFERENCE_MAX_CONTEXT": "512",  # so that an answer ends for which nobody said how long it may be
         "HEARTH_INFERENCE_THREADS": "1",  # beside other tests
         "OMP_NUM_THREADS": "1",
         "XDG_DATA_HOME": str(folder),

@@ -34,6 +34,7 @@ def test_a_service_that_is_gone_is_named_in_each_contracts_shape_and_comes_back(
 
 
 @pytest.mark.model
+@pytest.mark.platform
 def test_inference_that_is_killed_is_started_again_and_serves(platform: Platform) -> None:
     body = {
         **CHAT,

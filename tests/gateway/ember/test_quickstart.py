@@ -16,6 +16,7 @@ BLOCKS = 31
 
 @needs_sdk
 @pytest.mark.model
+@pytest.mark.platform
 def test_the_quickstart_of_the_sdk_runs_top_to_bottom(platform: Platform) -> None:
     given = {"base_url": platform.url, "key": platform.key("quick"), "model": EMBEDDED_MODEL_ID}
     told = told_by(QUICKSTART, given, 600)

@@ -37,6 +37,7 @@ def test_every_call_of_the_sdk_works_and_each_of_its_faults_is_as_documented(lig
 
 @needs_sdk
 @pytest.mark.model
+@pytest.mark.platform
 def test_the_sdk_works_against_the_platform_as_make_up_starts_it(platform: Platform) -> None:
     given = {
         "base_url": platform.url,

@@ -10,7 +10,7 @@ import pytest
 
 from tests.gateway.platform import Platform
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.platform]
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 CHAT: Any = [{"role": "user", "content": "What did you do this morning?"}]
 NUDGE = {"edits": [{"feature": {"index": 5}, "nudge": 0.6}]}

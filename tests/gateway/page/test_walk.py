@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.gateway.page.conftest import Witness
 from tests.gateway.platform import Platform
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.platform]
 ANSWER_TOKENS = "12"
 
 
