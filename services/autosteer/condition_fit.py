@@ -9,6 +9,7 @@ half of the texts, measured on the other, told apart by hash.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from services.autosteer.candidates import NEVER
-from services.autosteer.drafting import Pair, draft_pairs, pairs_of
+from services.autosteer.drafting import Pair, draft_pairs, pairs_of, template_pairs
 from services.autosteer.judges.registry import Encode
 from services.autosteer.spec import Prompt, Spec
 from services.autosteer.upstream import Entry, FeatureCatalogue, Inference
@@ -34,6 +35,8 @@ LEAST_GAIN = 0.005
 """AUROC that another feature must add."""
 DRAFTED = 32
 """Pairs that are drafted where there are no examples."""
+DRAFTING_SHARE = 0.4
+"""Of the time that there is: what the model has not drafted by then comes from templates, as a quick job's pairs do."""
 LEAST_TEXTS = 8
 """Of each kind: with fewer, nothing can be fitted and measured."""
 
@@ -60,14 +63,20 @@ class SuggestedCondition:
 
 
 async def suggest_condition(
-    spec: Spec, inference: Inference, catalogue: FeatureCatalogue, encode: Encode
+    spec: Spec,
+    inference: Inference,
+    catalogue: FeatureCatalogue,
+    encode: Encode,
+    seconds: float | None = None,
 ) -> SuggestedCondition:
     """A condition for the spec's behaviour, or for what its positive texts show; at most `max_features` features.
+
+    `seconds` is the time that there is, None without a limit.
 
     Raises InvalidField where too few texts are given, DependencyUnavailable.
     """
     served = await inference.served(spec.model, spec.sae)
-    pairs = await _pairs(spec, inference, encode, served.has_chat_template)
+    pairs = await _pairs(spec, inference, encode, served.has_chat_template, seconds)
     positive = list(dict.fromkeys(pair.positive for pair in pairs))
     negative = list(dict.fromkeys(pair.negative for pair in pairs))
     if min(len(positive), len(negative)) < LEAST_TEXTS:
@@ -152,19 +161,26 @@ def _values(rows: Sequence[dict[int, float]], entries: Sequence[Entry]) -> Value
     return np.array([[row.get(e.index, 0.0) / e.scale for e in entries] for row in rows], np.float64)
 
 
-async def _pairs(spec: Spec, inference: Inference, encode: Encode, chats: bool) -> list[Pair]:
+async def _pairs(
+    spec: Spec, inference: Inference, encode: Encode, chats: bool, seconds: float | None
+) -> list[Pair]:
     if spec.positive:
         return await pairs_of(spec, inference, has_chat_template=chats)
-    return await draft_pairs(
-        behavior_of(spec),
-        instruction_of(spec),
-        DRAFTED,
-        inference,
-        encode,
-        seed=spec.seed,
-        has_chat_template=chats,
-        temperature=spec.temperature,
-    )
+    behavior = behavior_of(spec)
+    try:
+        async with asyncio.timeout(None if seconds is None else DRAFTING_SHARE * seconds):
+            return await draft_pairs(
+                behavior,
+                instruction_of(spec),
+                DRAFTED,
+                inference,
+                encode,
+                seed=spec.seed,
+                has_chat_template=chats,
+                temperature=spec.temperature,
+            )
+    except TimeoutError:
+        return template_pairs(behavior, DRAFTED, has_chat_template=chats)
 
 
 def _is_held_out(prompt: Prompt) -> bool:

@@ -13,7 +13,7 @@ from services.autosteer.ledger import Ledger
 from services.autosteer.suggesting import Suggesting
 from services.autosteer.wire import decode, encode, events
 from services.rpc import fields
-from services.rpc.calls import Context, owner
+from services.rpc.calls import Context, owner, remaining
 
 
 class AutoSteerServicer(rpc.AutoSteerServiceServicer):
@@ -70,5 +70,6 @@ class AutoSteerServicer(rpc.AutoSteerServiceServicer):
         self, request: pb.SuggestConditionRequest, context: Context
     ) -> pb.SuggestConditionResponse:
         """See the proto."""
-        found = await self._suggesting.condition(owner(context), decode.suggested(request))
+        spec = decode.suggested(request)
+        found = await self._suggesting.condition(owner(context), spec, remaining(context))
         return encode.condition(found)

@@ -43,10 +43,13 @@ class Suggesting:
         )
         return list(dict.fromkeys(drafted))
 
-    async def condition(self, owner: str, spec: Spec) -> SuggestedCondition:
-        """A condition that holds where a text shows what the spec says. Raises InvalidField, DependencyUnavailable."""
-        encode = await self._encode()
-        return await _named(suggest_condition(spec, self._inference_of(owner), self._catalogue, encode))
+    async def condition(self, owner: str, spec: Spec, seconds: float | None = None) -> SuggestedCondition:
+        """A condition that holds where a text shows what the spec says, in about `seconds`.
+
+        Raises InvalidField, DependencyUnavailable.
+        """
+        encode, inference = await self._encode(), self._inference_of(owner)
+        return await _named(suggest_condition(spec, inference, self._catalogue, encode, seconds))
 
 
 async def _named(asked: Awaitable[T]) -> T:

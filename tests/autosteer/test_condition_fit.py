@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.autosteer.condition_fit import MAX_FALSE, auroc, fitted, suggest_condition
+from services.autosteer.condition_fit import DRAFTED, MAX_FALSE, auroc, fitted, suggest_condition
+from services.autosteer.drafting import template_pairs
 from services.autosteer.spec import Prompt, Spec
 from services.autosteer.upstream import Entry
 from services.errors import InvalidField
 from services.steering.conditions import Operator
 from tests.autosteer.made import SAE
-from tests.autosteer.tiny_platform import Platform, words
+from tests.autosteer.tiny_platform import BEHAVIOR, Platform, words
 
 ENTRIES = [Entry(10 + n, f"feature {n}", 0.01, 1.0) for n in range(4)]
 
@@ -83,3 +84,13 @@ async def test_too_few_texts_are_refused(platform: Platform) -> None:
             platform.catalogue,
             platform.encoder.encode,
         )
+
+
+async def test_where_the_time_is_short_a_condition_is_fitted_on_templates(platform: Platform) -> None:
+    rest = platform.inference, platform.catalogue, platform.encoder.encode
+    hasty = await suggest_condition(Spec(behavior=BEHAVIOR), *rest, seconds=0.0)
+    pairs = template_pairs(BEHAVIOR, DRAFTED, has_chat_template=True)
+    positive, negative = tuple(p.positive for p in pairs), tuple(p.negative for p in pairs)
+    assert hasty == await suggest_condition(
+        Spec(behavior=BEHAVIOR, positive=positive, negative=negative), *rest
+    )
