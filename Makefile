@@ -21,11 +21,11 @@ SAE_LENS_STAMP := .venv-sae-lens/installed-$(shell cksum < $(SAE_LENS_PINS) | cu
 GOODFIRE_PINS := tests/gateway/ember/goodfire.txt
 GOODFIRE_STAMP := .venv-goodfire/installed-$(shell cksum < $(GOODFIRE_PINS) | cut -d' ' -f1)
 PROTOC_STAMP := .venv-protoc/installed-$(shell cksum < protos/requirements.txt | cut -d' ' -f1)
-# Most of the tests by time, in parts that run beside the others: those that compute, those that start servers, and those
-# of the gateway.
+# Most of the tests by time, in parts that run beside the others: those that compute, those of all servers together, and
+# those of single ones.
 COMPUTING := tests/inference tests/saelab
-SERVING := tests/features tests/mesh
-GATEWAY := tests/gateway tests/keys
+MESH := tests/mesh
+SERVING := tests/features tests/gateway tests/keys
 # Those on the whole platform take as long as a part: they have a target of their own.
 PYTEST := $(BIN)/python -m pytest -m "not platform"
 PIP_INSTALL := -m pip install --disable-pip-version-check
@@ -53,11 +53,11 @@ test: setup $(PROTOC_STAMP) $(SAE_LENS_STAMP) $(GOODFIRE_STAMP)  ## set everythi
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	@tests/side_by_side.sh '$(PYTEST) $(foreach part,$(COMPUTING) $(SERVING) $(GATEWAY),--ignore=$(part))' \
-	  '$(PYTEST) $(SERVING)' '$(PYTEST) $(COMPUTING)' '$(PYTEST) $(GATEWAY)' "$(MAKE) --no-print-directory lint"
+	@tests/side_by_side.sh '$(PYTEST) $(foreach part,$(COMPUTING) $(MESH) $(SERVING),--ignore=$(part))' \
+	  '$(PYTEST) $(MESH)' '$(PYTEST) $(COMPUTING)' '$(PYTEST) $(SERVING)' "$(MAKE) --no-print-directory lint"
 endif
 
-test-platform: setup $(GOODFIRE_STAMP)  ## run the tests on the whole platform: Ember's SDK and quickstart, outages, the page
+test-platform: setup $(GOODFIRE_STAMP)  ## run the tests on the whole platform: Ember's SDK and quickstart, outages, load, the page
 	@$(BIN)/python -m services.inference.embedded
 	@$(BIN)/python -m services.encoder.minilm
 	$(BIN)/python -m pytest -m platform $(ARGS)

@@ -14,7 +14,7 @@ from hearth.v1 import steering_pb2
 from tests.mesh.conftest import chat
 from tests.mesh.processes import Running
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.platform]
 STREAMS = 250
 TOKENS = 12
 
