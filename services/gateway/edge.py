@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
-import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.failures import response_of, told
 from services.gateway.settings import GatewaySettings
+from services.rpc.calls import request_id
 from services.rpc.logs import REQUEST_ID, structured
 from services.rpc.status import REQUEST_ID_KEY
 
 log = logging.getLogger("hearth.gateway")
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 PROBES = ("/healthz", "/readyz")
 """Asked every few seconds for as long as the gateway lives: not worth a line."""
 SECURITY_HEADERS = {
@@ -49,7 +47,7 @@ class Edge:
             return
         scope.setdefault("state", {})
         headers = Headers(scope=scope)
-        exchange = _Exchange(scope, send, _request_id(headers))
+        exchange = _Exchange(scope, send, request_id(headers.get(REQUEST_ID_KEY, "")))
         REQUEST_ID.set(exchange.request_id)  # each request has its own task, so this ends with it
         limit = asyncio.timeout(self._settings.max_request_seconds)
         try:
@@ -161,12 +159,6 @@ def _check_length(headers: Headers, most: int) -> None:
 
 def _too_large(most: int) -> HTTPException:
     return HTTPException(413, f"the body is too large; allowed: at most {most:,} bytes")
-
-
-def _request_id(headers: Headers) -> str:
-    """The caller's id if it is a decent one, so that one id can be followed through the mesh; else a new one."""
-    given = headers.get(REQUEST_ID_KEY, "")
-    return given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
 
 
 async def _nothing() -> Any:

@@ -7,6 +7,7 @@ import inspect
 import json
 import time
 from collections.abc import AsyncIterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from services.gateway.failures import body_of, told
+from services.gateway.presence import ClientGone, while_present
 
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 """So that nothing on the way keeps events back."""
@@ -80,16 +82,8 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends all events; returns early where the client goes."""
-        sending = asyncio.ensure_future(self._send_all(scope, send))
-        listening = asyncio.ensure_future(_gone(receive))
-        try:
-            await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            listening.cancel()
-            sending.cancel()
-            await asyncio.wait({sending, listening})
-        if not sending.cancelled():
-            sending.result()
+        with suppress(ClientGone):
+            await while_present(receive, self._send_all(scope, send))
 
     async def _send_all(self, scope: Scope, send: Send) -> None:
         commenting: asyncio.Task[None] | None = None
@@ -128,9 +122,3 @@ class EventStream(Response):
     @property
     def _start(self) -> Message:
         return {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-
-
-async def _gone(receive: Receive) -> None:
-    """Returns when the client has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -22,7 +22,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 OWNER_KEY = "x-hearth-owner"
 """Metadata that names on whose behalf a call is made: owners are served in turn, and see their own variants alone."""
 MAX_OWNER = 200
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_DECENT_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,9 @@ class Call:
 def begin(method: str, request: Any, context: Context) -> Call:
     """The call that an interceptor has before it; lines logged from here on carry its request id."""
     model = getattr(request, "model", "")
-    call = Call(method, _request_id(context), model[:200] if isinstance(model, str) else "", context)
+    call = Call(
+        method, request_id(_given_id(context)), model[:200] if isinstance(model, str) else "", context
+    )
     REQUEST_ID.set(call.request_id)  # each call has its own task, so this ends with it
     return call
 
@@ -98,9 +100,11 @@ def remaining(context: Context) -> float | None:
     return context.time_remaining()
 
 
-def _request_id(context: Context) -> str:
+def request_id(given: str) -> str:
     """The caller's id if it is a decent one, so that one id can be followed through the mesh; else a new one."""
-    for key, value in context.invocation_metadata() or ():
-        if key == REQUEST_ID_KEY and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
-            return value
-    return str(uuid.uuid4())
+    return given if _DECENT_ID.fullmatch(given) else str(uuid.uuid4())
+
+
+def _given_id(context: Context) -> str:
+    pairs = context.invocation_metadata() or ()
+    return next((value for key, value in pairs if key == REQUEST_ID_KEY and isinstance(value, str)), "")

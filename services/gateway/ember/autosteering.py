@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from starlette.types import Receive
@@ -13,6 +13,7 @@ from services.gateway.ember.features import by_index
 from services.gateway.ember.wire import autosteer as wire
 from services.gateway.gateway import Gateway
 from services.gateway.models import ServedModel
+from services.gateway.presence import ClientGone, while_present
 from services.rpc.channel import rpc_failures
 
 ANSWER_SECONDS = 56.0
@@ -37,26 +38,13 @@ async def auto_edits(
             wire.job(behavior, model, str(uuid.uuid4())), metadata=metadata
         )
     try:
-        await _ended(gateway, caller, created.job.id, receive, seconds)
+        with suppress(ClientGone, TimeoutError):
+            await while_present(receive, _watched(gateway, caller, created.job.id), seconds)
     finally:
         with rpc_failures():  # a job that has ended stays as it is
             now = await autosteer.CancelAutoSteerJob(wire.cancelled(created.job.id), metadata=metadata)
     cards = await by_index(gateway, caller, model, wire.edited_features(now.job))
     return wire.found_edits(now.job, cards)
-
-
-async def _ended(gateway: Gateway, caller: Caller, job_id: str, receive: Receive, seconds: float) -> None:
-    """Returns when a job has ended, when the time is up or when the client has gone."""
-    watching = asyncio.ensure_future(_watched(gateway, caller, job_id))
-    leaving = asyncio.ensure_future(_gone(receive))
-    try:
-        await asyncio.wait({watching, leaving}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        watching.cancel()  # nothing happens to one that is done
-        leaving.cancel()
-        await asyncio.wait({watching, leaving})
-    if not watching.cancelled():
-        watching.result()
 
 
 async def _watched(gateway: Gateway, caller: Caller, job_id: str) -> None:
@@ -65,8 +53,3 @@ async def _watched(gateway: Gateway, caller: Caller, job_id: str) -> None:
             wire.watched(job_id), metadata=caller.metadata
         ):
             pass
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

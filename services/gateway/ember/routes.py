@@ -30,6 +30,7 @@ from services.gateway.ember.wire import features as features_wire
 from services.gateway.ember.wire import inference as inference_wire
 from services.gateway.gateway import Gateway, TheGateway
 from services.gateway.models import ServedModel
+from services.gateway.rest.wire.meter import Meter
 from services.rpc.channel import rpc_failures
 
 router = APIRouter(prefix="/api/inference/v1", tags=["Ember"], default_response_class=JSONResponse)
@@ -93,6 +94,7 @@ async def contrast(body: ContrastBody, gateway: TheGateway, caller: TheCaller) -
     request = inference_wire.contrast(body, model)
     with rpc_failures():
         answer = await gateway.services.inference.Contrast(request, metadata=caller.metadata)
+    await caller.charge(Meter(request).tokens)
     sides = inference_wire.sides(body, answer)
     cards = await features.by_index(gateway, caller, model, [*sides[0], *sides[1]])
     return JSONResponse(inference_wire.contrasted(sides, cards))

@@ -15,8 +15,8 @@ from services.gateway.openai.answering import Answering, begin
 from services.gateway.openai.answers import Form
 from services.gateway.openai.bodies import MAX_SAMPLES, ChatBody, CompletionBody
 from services.gateway.openai.forms import ChatForm, EmberForm, TextForm
-from services.gateway.openai.presence import while_present
 from services.gateway.openai.wire.listing import listed, one
+from services.gateway.presence import while_present
 from services.gateway.streaming import sse
 
 _STAINLESS = "x-stainless-lang"
@@ -57,7 +57,7 @@ async def retrieve_model(name: str, gateway: TheGateway, caller: TheCaller) -> d
 
 async def _respond(request: Request, gateway: Gateway, answering: Answering) -> Response:
     if not answering.streams:
-        return JSONResponse(await while_present(request, answering.whole()))
+        return JSONResponse(await while_present(request.receive, answering.whole()))
     # A comment would end the stream of Ember's SDK.
     silence = None if _is_embers_sdk(request) else gateway.settings.keep_alive_seconds
     return sse(answering.events(), keep_alive=silence)

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from services.errors import InvalidField
 from services.gateway.callers import Caller
 from services.gateway.gateway import Gateway
+from services.gateway.presence import while_present
 from services.gateway.rest.table import Route
 from services.gateway.rest.wire.meter import Meter
 from services.gateway.rest.wire.methods import is_stream
@@ -35,7 +36,7 @@ async def answer(route: Route, http: Request, gateway: Gateway, caller: Caller) 
         return sse(events, keep_alive=gateway.settings.keep_alive_seconds)
     meter = Meter(asked)
     with rpc_failures():
-        found = await _rpc(route, gateway)(asked, metadata=caller.metadata)
+        found = await while_present(http.receive, _rpc(route, gateway)(asked, metadata=caller.metadata))
     meter.see(found)
     if meter.tokens:
         await caller.charge(meter.tokens)

@@ -9,6 +9,7 @@ from services.features.store.base import VectorStore
 from services.features.store.edge import EdgeStore
 from services.features.store.server import QdrantStore
 from services.features.store.server_connection import QdrantSettings
+from tests.features.store.points import COUNT, SCHEMA, point
 from tests.features.store.qdrant_test_server import QdrantTestServer
 
 
@@ -42,3 +43,11 @@ def store(request: pytest.FixtureRequest) -> VectorStore:
     """An empty store, of either engine."""
     opened: VectorStore = request.getfixturevalue(request.param)
     return opened
+
+
+@pytest.fixture
+async def filled(store: VectorStore) -> VectorStore:
+    """A store of either engine with a collection of COUNT points."""
+    await store.create("features", SCHEMA)
+    await store.upsert("features", [point(index) for index in range(COUNT)])
+    return store

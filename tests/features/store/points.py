@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from services.features.store.base import CollectionSchema, Point, SparseVector, Vector
+from services.features.store.base import CollectionSchema, FoundPoint, Point, SparseVector, Vector
 
 WIDTH = 8
+COUNT = 40
 SCHEMA = CollectionSchema(
     dense={"label": WIDTH, "context": WIDTH},
     sparse=("words",),
@@ -52,3 +53,7 @@ def point(index: int, **payload: Any) -> Point:
         {"label": direction(index), "context": direction(1000 + index)},
         {"words": words([index % 5, 9], [1.0, 0.5])},
     )
+
+
+def indices(found: Sequence[FoundPoint]) -> list[int]:
+    return [each.payload["index"] for each in found]

@@ -10,10 +10,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
 
-from services.gateway.openai.presence import while_present
 from services.rpc.interceptors import CallInterceptor
 from tests.gateway.light import Light
 from tests.gateway.openai.conftest import CHAT, LONG
@@ -73,28 +70,3 @@ def test_tokens_of_an_answer_that_was_broken_off_are_charged(light: Light, calls
     assert set(calls.codes()) == {"CANCELLED"}
     refused = light.client(key).post("/v1/chat/completions", json={**BODY, "n": 1, "max_tokens": 1})
     assert refused.status_code == 429
-
-
-async def test_work_ends_when_the_client_goes_and_else_returns() -> None:
-    gone, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def receive() -> dict[str, Any]:
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def work() -> str:
-        gone.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-        return "never"
-
-    async def quick() -> str:
-        return "done"
-
-    request = Request({"type": "http"}, receive)
-    assert await while_present(request, quick()) == "done"
-    with pytest.raises(HTTPException):
-        await while_present(request, work())
-    assert cancelled.is_set()

@@ -43,11 +43,6 @@ def watched(job_id: str) -> pb.WatchAutoSteerJobRequest:
     return pb.WatchAutoSteerJobRequest(id=job_id)
 
 
-def read(job_id: str) -> pb.GetAutoSteerJobRequest:
-    """Asks for a job."""
-    return pb.GetAutoSteerJobRequest(id=job_id)
-
-
 def cancelled(job_id: str) -> pb.CancelAutoSteerJobRequest:
     """Ends a job."""
     return pb.CancelAutoSteerJobRequest(id=job_id)

@@ -9,8 +9,11 @@ import { restore } from "./state/steering";
 import { takeLink } from "./state/variants";
 import "./styles/base.css";
 import "./styles/controls.css";
+import "./styles/feedback.css";
 import "./styles/layout.css";
+import "./styles/steering.css";
 import "./styles/chat.css";
+import "./styles/cards.css";
 import "./styles/views.css";
 import { Shell } from "./views/shell";
 
