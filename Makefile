@@ -60,7 +60,8 @@ endif
 test-platform: setup $(GOODFIRE_STAMP)  ## run the tests on the whole platform: Ember's SDK and quickstart, outages, load, the page
 	@$(BIN)/python -m services.inference.embedded
 	@$(BIN)/python -m services.encoder.minilm
-	$(BIN)/python -m pytest -m platform $(ARGS)
+	$(BIN)/python -m pytest -m platform tests/mesh $(ARGS)
+	$(BIN)/python -m pytest -m platform tests/gateway $(ARGS)  # apart: Playwright keeps an event loop of its own
 
 setup: $(STAMP)  ## make the environment (.venv) where it is missing or out of date
 
