@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from services.inference.hooks import SteeringHook
-from services.inference.kv import TILE
+from services.inference.kv import GRAIN
 from services.inference.model import LanguageModel
 from services.inference.pairs import PairCache
 from services.inference.prefix import PrefixCache
@@ -92,9 +92,9 @@ class Advance:
         for work, row in zip(batch.works, batch.rows, strict=True):
             if work.decode or work.sequence.shadow is not None or not work.sequence.chain:
                 continue
-            for start in range(work.start, work.end - TILE + 1, TILE):
+            for start in range(work.start, work.end - GRAIN + 1, GRAIN):
                 offset = row + start - work.start
-                work.sequence.tile_residual[start] = h[offset : offset + TILE].clone()
+                work.sequence.tile_residual[start] = h[offset : offset + GRAIN].clone()
 
     def _draw(self, batch: Batch, logits: Tensor | None) -> dict[int, TokenChoice]:
         """Draws the next token of every work that reached the end of its sequence."""
@@ -127,15 +127,15 @@ class Advance:
     def _keep_prefix(self, work: Work) -> None:
         sequence, kv = work.sequence, self._model.kv
         assert sequence.lane is not None
-        for start in range(work.start, work.end - TILE + 1, TILE):
-            link = sequence.chain[start // TILE] if start // TILE < len(sequence.chain) else None
+        for start in range(work.start, work.end - GRAIN + 1, GRAIN):
+            link = sequence.chain[start // GRAIN] if start // GRAIN < len(sequence.chain) else None
             if link is None:
                 continue
             residual = sequence.tile_residual.pop(start, None)
             whole = sequence.last_layer is None
             if residual is not None and (whole or sequence.last_layer >= self._prefix.split):  # type: ignore[operator]
                 self._prefix.store_lower(link, start, kv, sequence.lane, residual)
-            if whole and sequence.fingerprint is not None:
+            if whole and sequence.fingerprint is not None and start + GRAIN <= sequence.unread:
                 self._prefix.store_upper(link, sequence.fingerprint, start, kv, sequence.lane)
 
     def _outcome(self, work: Work, choice: TokenChoice | None) -> Outcome | None:

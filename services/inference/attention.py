@@ -38,7 +38,7 @@ class DecodeGroup:
 
 @dataclass(slots=True)
 class PrefillRun:
-    """A run of prompt tokens of one sequence; it starts at a multiple of TILE."""
+    """A run of prompt tokens of one sequence; it starts at a multiple of GRAIN."""
 
     row: int
     length: int
@@ -79,8 +79,8 @@ def attend(
         rows = slice(run.row, run.row + run.length)
         keys[:, run.position : run.position + run.length] = key[:, rows]
         values[:, run.position : run.position + run.length] = value[:, rows]
-        for start in range(0, run.length, TILE):
-            _prefill_tile(layout, run, start, query, keys, values, scaling, window, softcap, out)
+        for tile in range(run.position // TILE * TILE, run.position + run.length, TILE):
+            _prefill_tile(layout, run, tile, query, keys, values, scaling, window, softcap, out)
     return out
 
 
@@ -139,7 +139,7 @@ def _decode_mask(layout: PassLayout, group: DecodeGroup, window: int | None) -> 
 def _prefill_tile(
     layout: PassLayout,
     run: PrefillRun,
-    start: int,
+    tile: int,
     query: Tensor,
     keys: Tensor,
     values: Tensor,
@@ -148,14 +148,15 @@ def _prefill_tile(
     softcap: float | None,
     out: Tensor,
 ) -> None:
+    """A run's tokens in the tile from position `tile` on; the shape is that of a whole tile, its bits too."""
     heads, _, head_dim = query.shape
     kv_heads = keys.shape[0]
-    count = min(TILE, run.length - start)
-    end = run.position + start + TILE
-    rows = slice(run.row + start, run.row + start + count)
+    end = tile + TILE
+    low, high = max(tile, run.position), min(end, run.position + run.length)
+    rows = slice(run.row + low - run.position, run.row + high - run.position)
     q = query[:, rows]
-    if count < TILE:
-        q = torch.nn.functional.pad(q, (0, 0, 0, TILE - count))
+    if high - low < TILE:
+        q = torch.nn.functional.pad(q, (0, 0, low - tile, end - high))
     q = q.reshape(kv_heads, heads // kv_heads * TILE, head_dim)
     span = min(end, keys.shape[1])
     scores = _scores(q, keys[:, :span], scaling).view(heads, TILE, span)
@@ -164,7 +165,7 @@ def _prefill_tile(
     scores.masked_fill_(_tile_mask(layout, end, span, window, q.device), float("-inf"))
     weights = torch.softmax(scores, -1).view(kv_heads, heads // kv_heads * TILE, span)
     result = torch.bmm(weights, values[:, :span]).view(heads, TILE, head_dim)
-    out[rows] = result[:, :count].transpose(0, 1)
+    out[rows] = result[:, low - tile : high - tile].transpose(0, 1)
 
 
 def _tile_mask(layout: PassLayout, end: int, span: int, window: int | None, device: torch.device) -> Tensor:

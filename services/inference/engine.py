@@ -176,6 +176,7 @@ class Engine:
         if not self.running:
             return
         self._make_room()
+        self.prefix.begin(self.running, self.model.kv)
         everyone = [s for r in self.running for s in ([r.shadow, r] if r.shadow is not None else [r])]
         for batch in plan(everyone, self.prefix.split, self.limits.prefill_busy, self.limits.prefill_idle):
             for sequence, events, done in self._advance(batch):
@@ -222,10 +223,7 @@ class Engine:
         sequence.lane = kv.acquire(sequence.prompt_tokens)
         if sequence.shadow is not None:
             sequence.shadow.lane = kv.acquire(sequence.prompt_tokens)
-        elif not sequence.logit_rows or min(sequence.logit_rows) >= sequence.prompt_tokens - 1:
-            found = self.prefix.match(sequence.tokens, sequence.fingerprint, kv, sequence.lane)
-            sequence.computed = sequence.cached_start = found.upper
-            sequence.cached_lower, sequence.cached_residual = found.lower, found.residual
+            sequence.shadow.begun = True
         sequence.chain = self.prefix.chain(sequence.tokens)
         if sequence.sampling is not None:
             self._tell(sequence, [Started(sequence.prompt_tokens, sequence.sampling.seed)])

@@ -16,6 +16,8 @@ from torch import Tensor
 
 TILE = 64
 """Tokens of a prefill tile: queries of one tile attend together, to a span that is a multiple of it."""
+GRAIN = 16
+"""Tokens that the prefix cache keeps together: a prompt may go on after any multiple of it. Divides TILE."""
 SMALLEST_BUCKET = 128
 
 

@@ -8,7 +8,7 @@ import torch
 
 from services.inference.attention import DecodeGroup, PassLayout, PrefillRun
 from services.inference.hooks import Segment
-from services.inference.kv import TILE
+from services.inference.kv import GRAIN, TILE
 from services.inference.model import Pass
 from services.inference.sequence import Sequence
 
@@ -40,8 +40,8 @@ class Batch:
 
 
 def plan(running: list[Sequence], split: int, busy_budget: int, idle_budget: int) -> list[Batch]:
-    """The passes of a step. Prompt tokens run in whole tiles, at most a budget of them: the smaller one while others
-    decode, so that a long prompt stalls nobody."""
+    """The passes of a step. Prompt tokens run up to the end of a tile, at most a budget of them: the smaller one while
+    others decode, so that a long prompt stalls nobody."""
     batches: dict[tuple[int, int | None], Batch] = {}
 
     def add(work: Work, entry: int) -> None:
@@ -55,17 +55,17 @@ def plan(running: list[Sequence], split: int, busy_budget: int, idle_budget: int
     for sequence in running:
         if left <= 0:
             break
-        if not sequence.prefilling:
+        if not sequence.prefilling or not sequence.begun:
             continue
         start = sequence.computed
         reused = start < sequence.cached_lower
         end = min(sequence.cached_lower if reused else sequence.prompt_tokens, sequence.ready_until)
-        length = min(end - start, max(left // TILE, 1) * TILE)
-        if length < end - start or end < sequence.prompt_tokens:
-            length -= length % TILE
-        if length > 0:
-            add(Work(sequence, start, length, decode=False), split if reused else -1)
-            left -= length
+        stop = min(end, start + max(left, TILE))
+        if stop < sequence.prompt_tokens:
+            stop -= stop % (TILE if stop - stop % TILE > start else GRAIN)
+        if stop > start:
+            add(Work(sequence, start, stop - start, decode=False), split if reused else -1)
+            left -= stop - start
     return [batches[key] for key in sorted(batches, key=lambda k: (k[0], k[1] is not None, k[1] or 0))]
 
 

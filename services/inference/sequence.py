@@ -134,6 +134,8 @@ class Sequence:
     """The same tokens unsteered, run ahead for their entropies; it has no request of its own."""
     text: TextStream = field(default_factory=TextStream)
     lane: Lane | None = None
+    begun: bool = False
+    """Whether it has what the prefix cache knew of its prompt, and runs."""
     computed: int = 0
     """Tokens whose keys and values stand in the lane."""
     cached_lower: int = 0
@@ -165,6 +167,11 @@ class Sequence:
     def prefilling(self) -> bool:
         """Whether prompt tokens are left to run."""
         return self.computed < self.prompt_tokens
+
+    @property
+    def unread(self) -> int:
+        """The first prompt tokens of which nothing is asked but keys and values."""
+        return min(self.logit_rows, default=self.prompt_tokens)
 
     @property
     def decoding(self) -> bool:

@@ -10,16 +10,17 @@ from torch import Tensor
 
 from services.inference.engine import Engine, EngineLimits
 from services.inference.hooks import SteeredSequence
+from services.inference.kv import GRAIN
 from services.inference.prefix import PrefixCache
 from services.inference.sampling import Sampling
 from services.inference.sequence import Event, Read, Sequence
 from services.steering.conditions import Comparison, FeatureKey, Operator
 from services.steering.edits import Edit, Notify, Operation, Positions, Scope, Steering
-from tests.inference.driver import Answer, Request, answer, engine_of, finish
+from tests.inference.driver import Answer, Request, answer, engine_of, finish, submit
 from tests.inference.tiny import tiny
 
 PROMPT = tuple((7 * n * n + 3 * n) % 250 for n in range(200))
-"""Three full tiles and a bit."""
+"""Twelve full grains and a bit."""
 SAMPLING = Sampling(temperature=0.8, max_tokens=8, logprobs=True, seed=4)
 NOTHING = Steering()
 EDITS = [
@@ -81,13 +82,13 @@ def test_scopes_are_evaluated_at_every_prompt_token_though_its_lower_half_is_reu
     assert len([p for _, p, _ in again.triggered if p < 192]) > 10
 
 
-@pytest.mark.parametrize("shared", [64, 130, 191])
-def test_a_prefix_in_common_is_reused_up_to_its_last_whole_tile(shared: int) -> None:
+@pytest.mark.parametrize("shared", [15, 16, 64, 90, 130, 191])
+def test_a_prefix_in_common_is_reused_up_to_its_last_whole_grain(shared: int) -> None:
     other = (*PROMPT[:shared], *[(token + 1) % 250 for token in PROMPT[shared:]])
     engine = engine_of(tiny())
     ask(engine)
     given = ask(engine, prompt=other)
-    assert given.finished.cached_tokens == shared // 64 * 64
+    assert given.finished.cached_tokens == shared // GRAIN * GRAIN
     assert bits(given) == bits(ask(engine_of(tiny()), prompt=other))
 
 
@@ -96,15 +97,15 @@ def test_the_last_prompt_token_is_always_computed() -> None:
     exact = PROMPT[:128]
     fresh = ask(engine, prompt=exact)
     again = ask(engine, prompt=exact)
-    assert again.finished.cached_tokens == 64
+    assert again.finished.cached_tokens == 112
     assert bits(again) == bits(fresh)
 
 
 def test_the_cache_keeps_to_its_budget() -> None:
     engine = engine_of(tiny())
     ask(engine)
-    tile = engine.prefix.bytes // 3  # the lower and the upper half of 64 tokens
-    for budget in (0, tile // 2, tile, 2 * tile, 100 * tile):
+    grain = engine.prefix.bytes // 12  # the lower and the upper half of 16 tokens
+    for budget in (0, grain // 2, grain, 5 * grain, 100 * grain):
         small = engine_of(tiny(), EngineLimits(prefix_bytes=budget))
         for start in range(0, 40, 10):
             prompt = PROMPT[start : start + 150]
@@ -124,24 +125,24 @@ def test_what_was_used_longest_ago_is_dropped_first() -> None:
     assert ask(small, prompt=two).finished.cached_tokens == 0
 
 
-def test_of_one_prompt_the_last_tile_is_dropped_first() -> None:
-    """A tile is worth nothing without those before it."""
+def test_of_one_prompt_the_last_grain_is_dropped_first() -> None:
+    """A grain is worth nothing without those before it."""
     engine = engine_of(tiny())
     ask(engine)
-    tile = engine.prefix.bytes // 3
-    small = engine_of(tiny(), EngineLimits(prefix_bytes=4 * tile))
+    grain = engine.prefix.bytes // 12
+    small = engine_of(tiny(), EngineLimits(prefix_bytes=16 * grain))
     ask(small)
     ask(small)
     ask(small, prompt=tuple((token + 1) % 250 for token in PROMPT[:130]))
     assert ask(small).finished.cached_tokens == 128
 
 
-def test_a_tiles_hash_depends_on_all_tokens_before_it() -> None:
+def test_a_grains_hash_depends_on_all_tokens_before_it() -> None:
     cache = PrefixCache(1, 1000)
     one, two = cache.chain(PROMPT), cache.chain((99, *PROMPT[1:]))
-    assert len(one) == 3
+    assert len(one) == 12
     assert not set(one) & set(two)
-    assert cache.chain(PROMPT[:130]) == one[:2]
+    assert cache.chain(PROMPT[:130]) == one[:8]
 
 
 def read(
@@ -182,7 +183,7 @@ def test_a_read_sees_the_same_streams_fresh_and_after_the_lower_half_is_reused(s
     assert {layer: len(rows) for layer, rows in fresh.items()} == {1: 199, 2: 199}
     assert logits is not None
     again, same_logits = read(engine, steering, (1, 2), rows=(len(PROMPT) - 1,))
-    assert engine.prefix.hits == 3
+    assert engine.prefix.hits == 12
     assert torch.equal(logits, same_logits)  # type: ignore[arg-type]
     short, none = read(engine, steering, (1,))
     assert none is None
@@ -206,3 +207,25 @@ def test_logits_of_any_prompt_token_can_be_read() -> None:
     assert last is not None
     assert some.shape == (3, 300)
     assert torch.equal(some[2], last[0])
+
+
+@pytest.mark.parametrize("steering", [Steering(), EDITS[1]], ids=["plain", "steered"])
+def test_logits_in_the_midst_of_a_prompt_are_the_same_after_its_beginning_is_reused(
+    steering: Steering,
+) -> None:
+    engine = engine_of(tiny())
+    rows = tuple(range(50, 199))
+    _, fresh = read(engine, steering, (), rows)
+    _, again = read(engine, steering, (), rows)
+    assert engine.prefix.hits == 12
+    assert torch.equal(fresh, again)  # type: ignore[arg-type]
+
+
+def test_of_prompts_that_begin_alike_one_computes_the_beginning_and_the_others_wait_for_it() -> None:
+    engine = engine_of(tiny())
+    prompts = [(*PROMPT[:100], *[(token + n) % 250 for token in PROMPT[100:130]]) for n in range(4)]
+    asked = [submit(engine, Request(prompt, EDITS[0], SAMPLING), tiny().saes) for prompt in prompts]
+    finish(engine)
+    assert [each.sequence.cached_lower for each in asked] == [0, 96, 96, 96]
+    for prompt, each in zip(prompts, asked, strict=True):
+        assert bits(each) == bits(ask(engine_of(tiny()), EDITS[0], prompt))
