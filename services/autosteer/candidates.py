@@ -17,6 +17,8 @@ MAX_CONTRAST_DENSITY = 0.01
 """The same for features that contrast alone has found: over few texts, dense features differ by chance."""
 NEVER = frozenset({"dead", "template", "position"})
 """Kinds of features that no edit should touch."""
+STEERS_WELL = 0.05
+"""A steerability that one in twenty features of the embedded SAE has."""
 TOKENS = 10
 """Promoted tokens that count."""
 
@@ -33,6 +35,7 @@ def candidate_of(entry: Entry, sae: str, source: str, contrasted: Contrasted | N
         effect_size=None if contrasted is None else contrasted.effect_size,
         auroc=None if contrasted is None else contrasted.auroc,
         output_score=entry.output_score,
+        steerability=entry.steerability,
         promoted=entry.promoted[:TOKENS],
     )
 
@@ -61,6 +64,13 @@ def merged(candidates: Iterable[Candidate]) -> list[Candidate]:
     return list(found.values())
 
 
+def steers(steerability: float | None) -> float:
+    """What a measured steerability is worth, in 0..1: 0 where no nudge steers, half where that is not known."""
+    if steerability is None:
+        return 0.5
+    return 0.0 if steerability <= 0 else 0.5 + 0.5 * min(1.0, steerability / STEERS_WELL)
+
+
 def plain_label(label: str) -> str:
     """A label without the mark that a test refuted it."""
     return label.removeprefix(UNLABELLED)
@@ -71,7 +81,8 @@ def ranked(
     label_likeness: Mapping[FeatureKey, float],
     token_likeness: Mapping[FeatureKey, float],
 ) -> list[Candidate]:
-    """By what they mean, what they promote, how strongly, and how they tell the examples apart; best first.
+    """By what they mean, what they promote, how strongly, whether they are known to steer, and how they tell the
+    examples apart; best first.
 
     On the embedded SAE the sum of both likenesses puts features that visibly steer first where either alone does not: a
     label tells what a feature reads, promoted tokens what it writes.
@@ -81,7 +92,7 @@ def ranked(
         meaning = label_likeness.get(each.feature, 0.0) + token_likeness.get(each.feature, 0.0)
         strength = 0.15 * math.log1p(max(0.0, each.output_score or 0.0))
         contrast = 0.2 * min(1.0, max(0.0, each.effect_size or 0.0) / 2)
-        return meaning + strength + contrast
+        return meaning + strength + contrast + 0.3 * steers(each.steerability)
 
     scored = [
         replace(each, score=score(each), similarity=label_likeness.get(each.feature, each.similarity))

@@ -131,6 +131,8 @@ class Candidate:
     """Of telling positive from negative texts."""
     output_score: float | None = None
     """Nats by which a nudge raises the tokens that it promotes, over others."""
+    steerability: float | None = None
+    """How far a fluent nudge made texts be about it, where that was tried before."""
     lift: float | None = None
     """Nats a token by which a nudge makes the positive texts likelier than the negative ones."""
     sign: int = 1

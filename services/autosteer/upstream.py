@@ -70,6 +70,8 @@ class Entry:
     """`concept`, `lexical`, `syntactic`, `position`, `template` or `dead`; empty where nobody looked."""
     promoted: tuple[str, ...] = ()
     output_score: float | None = None
+    steerability: float | None = None
+    """How far a fluent nudge makes texts be about it; 0 where none does, None where nobody tried."""
     similarity: float | None = None
     """Of its label to the query, where there was one."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -52,6 +53,16 @@ def test_a_feature_that_reads_and_writes_what_is_meant_comes_before_one_that_onl
     both, reads = candidate(1), candidate(2)
     order = ranked([reads, both], {key(1): 0.4, key(2): 0.6}, {key(1): 0.5, key(2): 0.1})
     assert [each.feature.index for each in order] == [1, 2]
+
+
+def test_of_features_of_like_meaning_the_one_that_is_known_to_steer_comes_first() -> None:
+    meaning = {key(n): 0.5 for n in range(4)}
+    candidates = [
+        candidate_of(replace(entry(n), steerability=known), SAE, "search")
+        for n, known in enumerate((0.0, None, 0.001, 0.04))
+    ]
+    order = ranked(candidates, meaning, meaning)
+    assert [each.feature.index for each in order] == [3, 2, 1, 0]
 
 
 PLAIN = [Likelihood(10, -20.0)] * 4

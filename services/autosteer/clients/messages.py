@@ -63,6 +63,7 @@ def entry(message: features_pb.Feature, similarity: float | None = None) -> Entr
         kind=_KINDS.get(message.feature_class, ""),
         promoted=tuple(each.token for each in message.promoted),
         output_score=message.output_score if message.HasField("output_score") else None,
+        steerability=message.steerability if message.HasField("steerability") else None,
         similarity=similarity,
     )
 
