@@ -1,4 +1,4 @@
-"""What every process tells of itself to those who run it: metrics for Prometheus and traces for OpenTelemetry, or neither."""
+"""What every process tells those who run it, if asked to: metrics for Prometheus, traces for OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class TelemetrySettings(BaseSettings):
     """Each field is an environment variable that all processes read: HEARTH_METRICS_PORT, HEARTH_TRACES ...
 
-    What else OpenTelemetry's own variables say (OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS
-    ...), its library reads itself.
+    What else OpenTelemetry's own variables say (OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER,
+    OTEL_EXPORTER_OTLP_HEADERS ...), its library reads itself.
     """
 
     model_config = SettingsConfigDict(
