@@ -43,7 +43,7 @@ async def _run(settings: AutoSteerSettings, stack: AsyncExitStack) -> int:
     database = Database(DatabaseSettings(settings.sql))
     stack.push_async_callback(database.close)
     inference_of, catalogue = await stack.enter_async_context(
-        clients_of(settings.inference, settings.features)
+        clients_of(settings.inference, settings.features, settings.tls)
     )
     wakeups = BrokerWakeups(make_app(settings.broker), settings.broker)
     ledger = Ledger(database, QueueLimits(settings.max_queued, settings.max_queued_per_owner))
@@ -82,6 +82,7 @@ async def _serve(settings: AutoSteerSettings, servicer: AutoSteerServicer) -> Ru
             port=settings.port,
             drain_seconds=settings.drain_seconds,
             deadlines=Deadlines(settings.max_call_seconds),
+            tls=settings.tls,
         ),
         serving=False,
     )

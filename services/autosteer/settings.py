@@ -11,6 +11,7 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.database.settings import sqlite_url
+from services.rpc.tls import TlsSettings
 
 _LONGEST_SOCKET = 100
 """Bytes that the path of a unix socket may have; systems allow 103 and more."""
@@ -70,6 +71,8 @@ class AutoSteerSettings(BaseSettings):
     """How often the database is asked whether it answers."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
+    tls: TlsSettings = Field(default_factory=TlsSettings)
+    """HEARTH_TLS_*, which all processes read: see services/rpc/tls.py."""
 
     @property
     def sql(self) -> str:

@@ -53,7 +53,7 @@ class Worker:
         self._stack.push_async_callback(database.close)
         await _upgraded(database)
         inference_of, catalogue = await self._stack.enter_async_context(
-            clients_of(settings.inference, settings.features)
+            clients_of(settings.inference, settings.features, settings.tls)
         )
         encoder = LazyEncoder(settings.encoder, settings.threads)
         leases = Leases(database, settings.lease_seconds)

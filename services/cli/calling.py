@@ -65,7 +65,9 @@ def ask_again(question: Callable[[ReplayClient], Awaitable[T]], address: str) ->
 
 
 def _put(question: Callable[[C], Awaitable[T]], client: C) -> T:
-    from services.cli.failures import fail_with
+    from pydantic import ValidationError
+
+    from services.cli.failures import fail, fail_with
     from services.rpc.channel import RpcFailure
 
     async def put() -> T:
@@ -76,6 +78,8 @@ def _put(question: Callable[[C], Awaitable[T]], client: C) -> T:
         return asyncio.run(put())
     except RpcFailure as failure:
         fail_with(failure, client.address)
+    except (OSError, ValidationError) as problem:
+        fail(f"{problem}.", "HEARTH_TLS_CERTIFICATE, HEARTH_TLS_KEY and HEARTH_TLS_AUTHORITY name files.")
     except KeyboardInterrupt:
         error_console().print("[dim]Stopped.[/dim]")
         raise typer.Exit(INTERRUPTED) from None

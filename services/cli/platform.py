@@ -32,6 +32,7 @@ from services.gateway.settings import GatewaySettings
 from services.inference.embedded import EMBEDDED_MODEL_ID, ensure_embedded_model
 from services.inference.settings import MODELS_DIR, InferenceSettings
 from services.rpc.channel import RpcFailure
+from services.rpc.tls import TlsFiles, TlsSettings
 
 GRACE_SECONDS = 5.0
 """How much longer than its own drain a process may take to end."""
@@ -45,6 +46,7 @@ def start(
 ) -> None:
     """Makes model and encoder ready, starts all processes and runs them until Ctrl-C."""
     began = time.monotonic()
+    _require_tls(gateway.tls)
     _require_port(inference.host, inference.port, "--port")
     _require_port(features.host, features.port, "--features-port")
     inference = inference.model_copy(update={"port": inference.port or free_port(inference.host)})
@@ -181,6 +183,13 @@ async def _searchable(address: str, served: dict[str, str]) -> int:
         except RpcFailure:
             return 0
     return sum(each.feature_count for each in catalogs if served.get(each.sae) == each.weights_digest)
+
+
+def _require_tls(settings: TlsSettings) -> None:
+    try:
+        TlsFiles(settings)
+    except OSError as problem:
+        fail(f"Cannot speak TLS: {problem}.", "HEARTH_TLS_* are described in docs/security.md.")
 
 
 def _require_port(host: str, port: int, option: str, scheme: str = "") -> None:

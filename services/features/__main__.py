@@ -108,6 +108,7 @@ async def _serve(
             port=settings.port,
             drain_seconds=settings.drain_seconds,
             deadlines=Deadlines(settings.max_call_seconds),
+            tls=settings.tls,
         ),
         serving=False,
     )

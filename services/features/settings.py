@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.database.settings import sqlite_url
+from services.rpc.tls import TlsSettings
 
 
 def default_data_dir() -> Path:
@@ -49,6 +50,8 @@ class FeaturesSettings(BaseSettings):
     """How often vector store and database are asked whether they answer."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
+    tls: TlsSettings = Field(default_factory=TlsSettings)
+    """HEARTH_TLS_*, which all processes read: see services/rpc/tls.py."""
 
     @property
     def sql(self) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.keys.settings import KeysSettings
+from services.rpc.tls import TlsSettings
 
 
 class GatewaySettings(KeysSettings):
@@ -49,6 +50,8 @@ class GatewaySettings(KeysSettings):
     """How often the database of keys is asked whether it answers."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
+    tls: TlsSettings = Field(default_factory=TlsSettings)
+    """HEARTH_TLS_*, which all processes read, for calls to the services: see services/rpc/tls.py."""
 
     @property
     def on_loopback(self) -> bool:

@@ -33,6 +33,7 @@ async def main(settings: InferenceSettings) -> int:
             port=settings.port,
             drain_seconds=settings.drain_seconds,
             deadlines=Deadlines(settings.max_call_seconds),
+            tls=settings.tls,
         ),
         serving=False,
     )

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.inference.embedded import EMBEDDED_MODEL_ID
+from services.rpc.tls import TlsSettings
 
 MODELS_DIR = Path(__file__).parents[2] / "models"
 """Where the repository keeps the embedded model's SAE and feature data."""
@@ -55,3 +56,5 @@ class InferenceSettings(BaseSettings):
     """The longest that a call may take, whatever deadline it asks for."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
+    tls: TlsSettings = Field(default_factory=TlsSettings)
+    """HEARTH_TLS_*, which all processes read: see services/rpc/tls.py."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import time
@@ -12,9 +13,10 @@ from typing import Any
 
 import grpc
 
-from services.errors import InvalidField
-from services.rpc.logs import REQUEST_ID, structured
+from services.errors import InvalidField, Reason
+from services.rpc.logs import REQUEST_ID, begin_tally, structured
 from services.rpc.status import REQUEST_ID_KEY
+from services.rpc.traces import TRACEPARENT, TRACESTATE
 
 log = logging.getLogger("hearth.rpc")
 
@@ -22,6 +24,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 OWNER_KEY = "x-hearth-owner"
 """Metadata that names on whose behalf a call is made: owners are served in turn, and see their own variants alone."""
 MAX_OWNER = 200
+AUTHORIZATION_KEY = "authorization"
+"""Metadata that carries a caller's key, behind BEARER."""
+BEARER = "Bearer "
 _DECENT_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
@@ -52,6 +57,17 @@ class Call:
     """Whether the initial metadata is sent. It is sent late: a call that has not begun to answer can be retried."""
     stopped: bool = False
     """Whether the server ended it."""
+    code: str = "CANCELLED"
+    """The name of the status that it ended with."""
+    reason: Reason | None = None
+    """Why it failed, if it did, in Hearth's own words."""
+    tally: dict[str, int] = field(default_factory=begin_tally)
+    """Numbers for its line, such as tokens."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run."""
+        return time.perf_counter() - self.started
 
     async def greet(self) -> None:
         """Sends the initial metadata once."""
@@ -60,24 +76,26 @@ class Call:
             await self.context.send_initial_metadata(((REQUEST_ID_KEY, self.request_id),))
 
     def log(self, code: str, level: int = logging.INFO, error: BaseException | None = None) -> None:
-        """Writes the call's one line."""
+        """Writes the call's one line, at its end."""
+        self.code = code
         fields: dict[str, object] = {
             "method": self.method,
             "code": code,
-            "ms": round((time.perf_counter() - self.started) * 1e3, 1),
+            "ms": round(self.seconds * 1e3, 1),
             "request_id": self.request_id,
         }
         if self.model:
             fields["model"] = self.model
-        log.log(level, "call", extra=structured(**fields), exc_info=error)
+        if owner := _metadata(self.context, OWNER_KEY):
+            fields["owner"] = digest_of(owner)
+        log.log(level, "call", extra=structured(**fields, **self.tally), exc_info=error)
 
 
 def begin(method: str, request: Any, context: Context) -> Call:
     """The call that an interceptor has before it; lines logged from here on carry its request id."""
     model = getattr(request, "model", "")
-    call = Call(
-        method, request_id(_given_id(context)), model[:200] if isinstance(model, str) else "", context
-    )
+    given = _metadata(context, REQUEST_ID_KEY)
+    call = Call(method, request_id(given), model[:200] if isinstance(model, str) else "", context)
     REQUEST_ID.set(call.request_id)  # each call has its own task, so this ends with it
     return call
 
@@ -87,12 +105,20 @@ def owner(context: Context) -> str:
 
     Raises InvalidField where the name is too long: cut, two of them could be the same.
     """
-    for key, value in context.invocation_metadata() or ():
-        if key == OWNER_KEY and isinstance(value, str):
-            if len(value) > MAX_OWNER:
-                raise InvalidField(OWNER_KEY, f"has {len(value)} characters; allowed: at most {MAX_OWNER}")
-            return value
-    return ""
+    named = _metadata(context, OWNER_KEY)
+    if len(named) > MAX_OWNER:
+        raise InvalidField(OWNER_KEY, f"has {len(named)} characters; allowed: at most {MAX_OWNER}")
+    return named
+
+
+def digest_of(owner: str) -> str:
+    """How an owner is named in the log: always the same, and nobody's name."""
+    return hashlib.sha256(owner.encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def carried_trace(context: Context) -> dict[str, str]:
+    """The headers of the caller's trace, if it has one."""
+    return {name: value for name in (TRACEPARENT, TRACESTATE) if (value := _metadata(context, name))}
 
 
 def remaining(context: Context) -> float | None:
@@ -105,6 +131,7 @@ def request_id(given: str) -> str:
     return given if _DECENT_ID.fullmatch(given) else str(uuid.uuid4())
 
 
-def _given_id(context: Context) -> str:
+def _metadata(context: Context, name: str) -> str:
+    """A caller's metadata of that name; empty where there is none."""
     pairs = context.invocation_metadata() or ()
-    return next((value for key, value in pairs if key == REQUEST_ID_KEY and isinstance(value, str)), "")
+    return next((value for key, value in pairs if key == name and isinstance(value, str)), "")

@@ -9,7 +9,10 @@ from typing import Any
 
 import grpc
 
+from services.rpc.calls import AUTHORIZATION_KEY, BEARER
+from services.rpc.credentials import RenewedChannel, channel_credentials
 from services.rpc.status import FieldViolation, RpcFailure, rpc_failures
+from services.rpc.tls import LOOK_SECONDS, Pems, TlsFiles, TlsSettings
 
 __all__ = ["DEFAULT_DEADLINE", "FieldViolation", "RpcFailure", "connect", "rpc_failures"]
 
@@ -31,7 +34,8 @@ def connect(
     target: str,
     *,
     deadline: float | None = None,
-    credentials: grpc.ChannelCredentials | None = None,
+    tls: TlsSettings | None = None,
+    key: str = "",
     max_message_bytes: int = MAX_MESSAGE_BYTES,
 ) -> grpc.aio.Channel:
     """A channel to `target` (`host:port`, or `dns:///name:port` to spread calls over all its addresses).
@@ -45,10 +49,18 @@ def connect(
         ("grpc.max_reconnect_backoff_ms", LONGEST_BACKOFF_MS),
         *KEEPALIVE_OPTIONS,
     ]
-    interceptors = [_UnaryDeadline(deadline), _StreamDeadline(deadline)]
-    if credentials is None:
+    interceptors = [_Unary(deadline, key), _Stream(deadline, key)]
+    if tls is None or not tls.calls:
         return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
-    return grpc.aio.secure_channel(target, credentials, options=options, interceptors=interceptors)
+    if tls.server_name:
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+
+    def secure(pems: Pems) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(
+            target, channel_credentials(pems), options=options, interceptors=interceptors
+        )
+
+    return RenewedChannel(TlsFiles(tls, LOOK_SECONDS), secure, deadline or DEFAULT_DEADLINE)
 
 
 @cache
@@ -79,23 +91,27 @@ def _timeouts() -> dict[str, float]:
     }
 
 
-class _UnaryDeadline(grpc.aio.UnaryUnaryClientInterceptor):
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
+class _Unary(grpc.aio.UnaryUnaryClientInterceptor):
+    def __init__(self, seconds: float | None, key: str) -> None:
+        self._seconds, self._key = seconds, key
 
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        return await continuation(_with_deadline(client_call_details, self._seconds), request)
+        return await continuation(_completed(client_call_details, self._seconds, self._key), request)
 
 
-class _StreamDeadline(grpc.aio.UnaryStreamClientInterceptor):
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
+class _Stream(grpc.aio.UnaryStreamClientInterceptor):
+    def __init__(self, seconds: float | None, key: str) -> None:
+        self._seconds, self._key = seconds, key
 
     async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        return await continuation(_with_deadline(client_call_details, self._seconds), request)
+        return await continuation(_completed(client_call_details, self._seconds, self._key), request)
 
 
-def _with_deadline(details: Any, seconds: float | None) -> Any:
+def _completed(details: Any, seconds: float | None, key: str) -> Any:
+    """A call's details, with a deadline and the key."""
+    if key:
+        metadata = grpc.aio.Metadata(*(details.metadata or ()), (AUTHORIZATION_KEY, f"{BEARER}{key}"))
+        details = details._replace(metadata=metadata)
     if details.timeout is not None:
         return details
     if seconds is None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import signal
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -15,8 +13,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.rpc.calls import Deadlines
+from services.rpc.health_port import HealthPort, HealthSettings, alive, open_health_port
 from services.rpc.interceptors import CallInterceptor
+from services.rpc.listening import NO_SHARING, listen
 from services.rpc.logs import structured
+from services.rpc.tls import TlsSettings
 
 log = logging.getLogger("hearth.rpc")
 
@@ -43,6 +44,8 @@ class ServerSettings:
     """Largest request that is accepted; gRPC's own default, which the API keeps to."""
     deadlines: Deadlines = field(default_factory=Deadlines)
     """How long calls may run."""
+    tls: TlsSettings | None = None
+    """What it shows and whom it trusts; without a certificate, it does not speak TLS."""
 
 
 class RunningServer:
@@ -64,6 +67,8 @@ class RunningServer:
         self._settings = settings
         self._hurry = asyncio.Event()
         self._drained: asyncio.Task[None] | None = None
+        self.health_port: HealthPort | None = None
+        """Where health is asked without TLS, if anywhere."""
 
     @property
     def address(self) -> str:
@@ -126,6 +131,8 @@ class RunningServer:
             idle.cancel()
             hurry.cancel()
         await self._server.stop(_FLUSH_SECONDS)
+        if self.health_port is not None:
+            await self.health_port.close()
         log.info("stopped")
 
 
@@ -153,11 +160,13 @@ async def serve(
         [*services, health.SERVICE_NAME, reflection.SERVICE_NAME],
         server,
     )
-    port = _listen(server, settings)
+    port = listen(server, settings.host, settings.port, settings.port_option, settings.tls)
     running = RunningServer(server, calls, health_servicer, settings, port)
     for name in ("", *services):
         await running.set_serving(name, serving)
+    await alive(health_servicer)
     await server.start()
+    running.health_port = await open_health_port(health_servicer, HealthSettings())
     if handle_signals:
         running.handle_signals()
     log.info("listening", extra=structured(address=running.address, services=list(services)))
@@ -166,10 +175,7 @@ async def serve(
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:
     return [
-        (
-            "grpc.so_reuseport",
-            0,
-        ),  # else a second server on the same port would silently take half of the calls
+        NO_SHARING,
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
@@ -180,35 +186,6 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
             10_000,
         ),  # default 5 minutes, then GOAWAY too_many_pings
     ]
-
-
-def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
-    # Asked first, because gRPC writes lines of its own about a taken port, in which the message would drown.
-    if settings.port and (problem := _problem(settings)) and problem.errno == errno.EADDRINUSE:
-        raise SystemExit(
-            f"Port {settings.port} is taken by another program, perhaps a Hearth that already runs. "
-            f"Stop it, or choose another port with {settings.port_option}."
-        )
-    try:
-        return server.add_insecure_port(f"{settings.host}:{settings.port}")
-    except RuntimeError as error:
-        problem = _problem(settings)
-        why = problem.strerror or problem if problem else error
-        raise SystemExit(
-            f"Cannot listen on {settings.host}, port {settings.port}: {why}. "
-            f"Choose another port with {settings.port_option}."
-        ) from None
-
-
-def _problem(settings: ServerSettings) -> OSError | None:
-    """Why nothing can listen there, which gRPC does not tell: found by trying the same with a plain socket."""
-    host = settings.host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.create_server((host, settings.port), family=family):
-            return None
-    except OSError as error:
-        return error
 
 
 def _health_status(serving: bool) -> health_pb2.HealthCheckResponse.ServingStatus:

@@ -8,12 +8,16 @@ from contextlib import asynccontextmanager
 from services.autosteer.clients.features import CatalogueClient
 from services.autosteer.clients.inference import InferenceClient
 from services.rpc.channel import connect
+from services.rpc.tls import TlsSettings
 
 
 @asynccontextmanager
 async def clients_of(
-    inference: str, features: str
+    inference: str, features: str, tls: TlsSettings | None = None
 ) -> AsyncIterator[tuple[Callable[[str], InferenceClient], CatalogueClient]]:
-    """What makes a client of inference for an owner's job, and the client of features. Connects at first use."""
-    async with connect(inference) as to_inference, connect(features) as to_features:
+    """What makes a client of inference for an owner's job, and the client of features. Connects at first use.
+
+    Raises OSError where a file of `tls` is of no use.
+    """
+    async with connect(inference, tls=tls) as to_inference, connect(features, tls=tls) as to_features:
         yield lambda owner: InferenceClient(to_inference, owner), CatalogueClient(to_features)

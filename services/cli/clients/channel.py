@@ -9,19 +9,22 @@ from typing import Any, Self
 
 import grpc
 
+from services.cli.settings import ClientSettings
 from services.rpc.calls import OWNER_KEY
 from services.rpc.channel import connect, rpc_failures
 
 
 class Client(ABC):
-    """Calls one process; an asynchronous context manager."""
+    """Calls one process; an asynchronous context manager. Raises OSError where a file of TLS is of no use."""
 
     def __init__(self, address: str, deadline: float | None = None) -> None:
         """`deadline` is in seconds, for each call; each method has its own unless it is given."""
         self.address, self._deadline = address, deadline
 
     async def __aenter__(self) -> Self:
-        self._channel = connect(self.address, deadline=self._deadline)
+        settings = ClientSettings()
+        key = settings.key.get_secret_value()
+        self._channel = connect(self.address, deadline=self._deadline, tls=settings.tls, key=key)
         self._open(self._channel)
         return self
 

@@ -8,6 +8,9 @@ from contextlib import suppress
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.rpc.channel import connect
+from services.rpc.tls import TlsSettings
+
 _HEALTH_SECONDS = 2.0
 _HTTP = "http://"
 
@@ -16,7 +19,7 @@ async def is_serving(address: str, seconds: float = _HEALTH_SECONDS) -> bool:
     """Whether the server at an address answers its health check well: gRPC's, or that of http://HOST:PORT."""
     if address.startswith(_HTTP):
         return await _is_ready(address.removeprefix(_HTTP), seconds)
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with connect(address, tls=TlsSettings()) as channel:
         try:
             answer = await health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=seconds

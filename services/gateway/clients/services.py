@@ -40,11 +40,14 @@ class Services:
 
 
 def connect(settings: GatewaySettings) -> Services:
-    """Stubs of all services. Called on the event loop that uses them."""
+    """Stubs of all services. Called on the event loop that uses them.
+
+    Raises OSError where a file of TLS is of no use.
+    """
     channels = {
-        "inference": channel_to(settings.inference),
-        "features": channel_to(settings.features),
-        "autosteer": channel_to(settings.autosteer),
+        "inference": channel_to(settings.inference, tls=settings.tls),
+        "features": channel_to(settings.features, tls=settings.tls),
+        "autosteer": channel_to(settings.autosteer, tls=settings.tls),
     }
     # The generated functions return the stub of the channel's kind, which their types do not say for all versions.
     inference: inference_grpc.InferenceServiceAsyncStub = inference_grpc.InferenceServiceStub(
