@@ -1,0 +1,1 @@
+"""Between this package's own types and the API's messages."""
