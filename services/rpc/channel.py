@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 
+from services.rpc import traces
 from services.rpc.calls import AUTHORIZATION_KEY, BEARER
 from services.rpc.credentials import RenewedChannel, channel_credentials
 from services.rpc.status import FieldViolation, RpcFailure, rpc_failures
@@ -49,7 +50,7 @@ def connect(
         ("grpc.max_reconnect_backoff_ms", LONGEST_BACKOFF_MS),
         *KEEPALIVE_OPTIONS,
     ]
-    interceptors = [_Unary(deadline, key), _Stream(deadline, key)]
+    interceptors = [*traces.interceptors(), _Unary(deadline, key), _Stream(deadline, key)]
     if tls is None or not tls.calls:
         return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
     if tls.server_name:

@@ -19,7 +19,8 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from services.errors import DeadlineUnreachable, HearthError, InvalidField, ModelLoading, Reason
-from services.rpc.calls import Call, Context, Deadlines, begin, remaining
+from services.rpc import metrics, traces
+from services.rpc.calls import Call, Context, Deadlines, begin, carried_trace, remaining
 from services.rpc.logs import structured
 from services.rpc.status import DETAILS_KEY, REQUEST_ID_KEY, STATUS_CODES, status_of
 
@@ -98,7 +99,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             make = grpc.unary_unary_rpc_method_handler
 
         async def behavior(request: Any, context: Context) -> Any:
-            return await self._answer(begin(method, request, context), request, respond)
+            call = begin(method, request, context)
+            with _observed(call):
+                return await self._answer(call, request, respond)
 
         return make(behavior, _guarded(handler.request_deserializer))
 
@@ -150,6 +153,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             del self._running[task]
             if not self._running:
                 self._idle.set()
+
+
+@contextmanager
+def _observed(call: Call) -> Iterator[None]:
+    """Around a whole call: its span, and what metrics count of it."""
+    attributes = {**traces.rpc_attributes(call.method), "hearth.request_id": call.request_id}
+    if call.model:
+        attributes["hearth.model"] = call.model
+    kind, parent = traces.Kind.SERVER, carried_trace(call.context)
+    with traces.span(call.method[1:], kind, parent, attributes) as span, metrics.call_running():
+        try:
+            yield
+        finally:
+            traces.ended(span, call.code)
+            metrics.call_ended(call.method, call.code, call.seconds, call.reason)
 
 
 # Answers are serialised here, not by gRPC, so that one that cannot be is an internal error like any other.
@@ -209,7 +227,7 @@ def _for_callers(error: Exception, call: Call, timeout: asyncio.Timeout) -> Hear
 
 
 async def _fail(call: Call, error: HearthError, cause: BaseException) -> None:
-    code = STATUS_CODES[error.reason]
+    code, call.reason = STATUS_CODES[error.reason], error.reason
     if error.reason is Reason.INTERNAL:
         call.log(code.name, logging.ERROR, cause)
     else:

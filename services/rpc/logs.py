@@ -10,8 +10,26 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from services.rpc import traces
+
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the call that runs, set by the server's interceptor; every line logged within it carries it."""
+_TALLY: ContextVar[dict[str, int] | None] = ContextVar("tally", default=None)
+
+
+def begin_tally() -> dict[str, int]:
+    """What `tally` counts from here on, for the line of the call that begins."""
+    counted: dict[str, int] = {}
+    _TALLY.set(counted)
+    return counted
+
+
+def tally(**numbers: int) -> None:
+    """Adds numbers, such as tokens, to the line of the call or request that runs; nothing happens where none does."""
+    counted = _TALLY.get()
+    if counted is not None:
+        for name, number in numbers.items():
+            counted[name] = counted.get(name, 0) + number
 
 
 def structured(**fields: object) -> dict[str, Mapping[str, object]]:
@@ -32,7 +50,7 @@ def configure(level: str = "INFO", stream: TextIO | None = None, *, as_json: boo
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, request_id where known, the fields, traceback."""
+    """One JSON object a line: time, level, logger, message, request and trace id where known, the fields, traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of a record."""
@@ -62,4 +80,6 @@ class PlainFormatter(logging.Formatter):
 def _fields(record: logging.LogRecord) -> dict[str, object]:
     request_id = REQUEST_ID.get()
     known: dict[str, object] = {"request_id": request_id} if request_id else {}
+    if trace_id := traces.trace_id():
+        known["trace_id"] = trace_id
     return known | dict(getattr(record, "fields", {}))

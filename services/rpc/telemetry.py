@@ -33,3 +33,15 @@ class TelemetrySettings(BaseSettings):
     def sends_traces(self) -> bool:
         """Whether spans are made and sent."""
         return bool(self.otlp_endpoint) if self.traces is None else self.traces
+
+
+def start(process: str, settings: TelemetrySettings | None = None) -> None:
+    """Serves metrics and sends traces from now on, as far as the settings say so. `process` is its name in both.
+
+    Called first: channels that are open already carry no trace. Exits with a message where it cannot listen.
+    """
+    from services.rpc import metrics, traces  # what only tells its settings loads neither
+
+    chosen = settings or TelemetrySettings()
+    metrics.serve_metrics(chosen, process)
+    traces.start(chosen, process)
