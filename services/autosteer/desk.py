@@ -11,7 +11,7 @@ from services.autosteer.judges.registry import Asked, Judge
 from services.autosteer.judges.rules import HOPELESS_LOSS, fault
 from services.autosteer.objective import BROKEN, Scores, fluency_of, sample_of
 from services.autosteer.spec import Prompt, Sample
-from services.autosteer.together import together
+from services.autosteer.together import both, together
 from services.autosteer.upstream import Ask, Inference, Likelihood
 from services.autosteer.wording import number_of
 from services.steering.edits import Edit, Steering
@@ -50,6 +50,11 @@ class Wanted:
     instead: Prompt | None = None
     """Read in place of the prompt: the same with a system prompt."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is what stands there unsteered."""
+        return not self.edits and self.instead is None
+
 
 class Desk:
     """Writes and judges for one job."""
@@ -85,20 +90,32 @@ class Desk:
 
     async def losses(self, wanted: Sequence[Wanted]) -> list[tuple[str, float]]:
         """Texts with their loss in nats a token; infinite for those that the rules find broken. No judge is asked."""
-        plain = await self.plain([each.place for each in wanted])
+        steered = [each for each in wanted if not each.is_plain]
+        # Both at once: the more texts are written together, the less each of them costs.
+        plain, new = await both(self.plain([each.place for each in wanted]), self._written(steered))
+        written = iter(new)
+        found = [
+            (stands.text, stands.likelihood) if each.is_plain else next(written)
+            for each, stands in zip(wanted, plain, strict=True)
+        ]
+        return [
+            (text, float("inf") if fault(text) else stands.likelihood - likelihood)
+            for stands, (text, likelihood) in zip(plain, found, strict=True)
+        ]
+
+    async def _written(self, wanted: Sequence[Wanted]) -> list[tuple[str, float]]:
+        """Texts with their likelihoods; 0 for those that the rules find broken, which nobody reads."""
         texts = await self.write(wanted)
         whole = [n for n, text in enumerate(texts) if not fault(text)]
         read = await self._likelihoods([wanted[n].place for n in whole], [texts[n] for n in whole])
-        losses = [float("inf")] * len(texts)
-        for n, likelihood in zip(whole, read, strict=True):
-            losses[n] = plain[n].likelihood - likelihood
-        return list(zip(texts, losses, strict=True))
+        known = dict(zip(whole, read, strict=True))
+        return [(text, known.get(n, 0.0)) for n, text in enumerate(texts)]
 
     async def judged(self, wanted: Sequence[Wanted]) -> list[Sample]:
         """Texts with their scores. The judge sees only those that the rules let through."""
         started = time.monotonic()
-        plain = await self.plain([each.place for each in wanted])
         written = await self.losses(wanted)
+        plain = await self.plain([each.place for each in wanted])
         asked = {
             n: Asked(wanted[n].place.prompt, text, plain[n].text, plain[n].likelihood - loss, loss)
             for n, (text, loss) in enumerate(written)
