@@ -25,6 +25,7 @@ class Reason(StrEnum):
     ALREADY_EXISTS = "ALREADY_EXISTS"
     DEPENDENCY_UNAVAILABLE = "DEPENDENCY_UNAVAILABLE"
     IMPORT_INCOMPLETE = "IMPORT_INCOMPLETE"
+    ENGINE_UNSUPPORTED = "ENGINE_UNSUPPORTED"
     INTERNAL = "INTERNAL"
 
 
@@ -163,3 +164,12 @@ class ImportIncomplete(HearthError):
     """An import cannot be shown, because features are missing."""
 
     reason = Reason.IMPORT_INCOMPLETE
+
+
+class EngineUnsupported(HearthError):
+    """The engine that serves the model cannot do this; another one can."""
+
+    reason = Reason.ENGINE_UNSUPPORTED
+
+    def __init__(self, what: str, engine: str, why: str, *, field: str = "") -> None:
+        super().__init__(f"{what}: not on the engine {engine}: {why}; see docs/engines.md", field=field)

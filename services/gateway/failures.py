@@ -35,6 +35,7 @@ HTTP_STATUS: Mapping[str, int] = {
     "FAILED_PRECONDITION": 409,
     "RESOURCE_EXHAUSTED": 429,
     "CANCELLED": 503,
+    "UNIMPLEMENTED": 501,
     "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,
 }
@@ -171,6 +172,7 @@ def _of_rpc(failure: RpcFailure) -> Problem:
 
 
 _UNREACHED = {
+    501: "a service that this request needs is of another version than the gateway",
     503: "a service that this request needs does not answer at the moment; try again in a few seconds",
     504: "the answer took too long",
 }

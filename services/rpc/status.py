@@ -37,6 +37,7 @@ STATUS_CODES: dict[Reason, grpc.StatusCode] = {
     Reason.ALREADY_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     Reason.DEPENDENCY_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.IMPORT_INCOMPLETE: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.ENGINE_UNSUPPORTED: grpc.StatusCode.UNIMPLEMENTED,
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
 }
 """The one table from an error's reason to its status; error.proto documents it."""

@@ -56,6 +56,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_IMPORT_INCOMPLETE: _ErrorReason.ValueType  # 15
     """An import cannot be shown, because features are missing. FAILED_PRECONDITION."""
+    ERROR_REASON_ENGINE_UNSUPPORTED: _ErrorReason.ValueType  # 16
+    """The engine that serves the model cannot do this, another one can: docs/engines.md. UNIMPLEMENTED."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of google.rpc.ErrorInfo in the status details, domain `hearth`."""
@@ -94,4 +96,6 @@ to come back. UNAVAILABLE.
 """
 ERROR_REASON_IMPORT_INCOMPLETE: ErrorReason.ValueType  # 15
 """An import cannot be shown, because features are missing. FAILED_PRECONDITION."""
+ERROR_REASON_ENGINE_UNSUPPORTED: ErrorReason.ValueType  # 16
+"""The engine that serves the model cannot do this, another one can: docs/engines.md. UNIMPLEMENTED."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
