@@ -18,9 +18,11 @@ from services.autosteer.jobs import BrokerWakeups, make_app
 from services.autosteer.ledger import Ledger, QueueLimits
 from services.autosteer.servicer import AutoSteerServicer
 from services.autosteer.settings import AutoSteerSettings
+from services.autosteer.standing import tell_queue
 from services.autosteer.suggesting import Suggesting
 from services.database.database import Database
 from services.database.settings import DatabaseSettings, UnusableDatabase
+from services.rpc import telemetry
 from services.rpc.calls import Deadlines
 from services.rpc.logs import configure
 from services.rpc.server import RunningServer, ServerSettings, serve
@@ -63,14 +65,16 @@ async def _run(settings: AutoSteerSettings, stack: AsyncExitStack) -> int:
         for name in ("", AUTOSTEER):
             await server.set_serving(name, serving)
 
-    watch = Watch((database.ping,), prepare, lambda: False, report, settings.watch_seconds)
+    watch = Watch({"database": database.ping}, prepare, lambda: False, report, settings.watch_seconds)
     watching = asyncio.create_task(watch.run())
+    counting = asyncio.create_task(tell_queue(database, settings.watch_seconds, lambda: watch.healthy))
     stopped = asyncio.create_task(server.stopped())
     await asyncio.wait({watching, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not stopped.done():
         await server.drain()
         await watching  # raises what ended it
     watching.cancel()
+    counting.cancel()
     return 0
 
 
@@ -91,4 +95,5 @@ async def _serve(settings: AutoSteerSettings, servicer: AutoSteerServicer) -> Ru
 if __name__ == "__main__":
     chosen = AutoSteerSettings()
     configure(chosen.log_level)
+    telemetry.start("autosteer")
     sys.exit(asyncio.run(main(chosen)))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from services.autosteer import metrics
 from services.autosteer.clock import Clock
 from services.autosteer.codec import from_json, to_json
 from services.autosteer.desk import Desk, Place
@@ -19,6 +21,7 @@ from services.autosteer.spec import JudgeReport, Prompt, Spec, Stage, Trial
 from services.autosteer.tiers import Plan, plan_of
 from services.autosteer.upstream import FeatureCatalogue, Inference, Served
 from services.autosteer.wording import behavior_of, instruction_of, said_in
+from services.rpc import traces
 
 T = TypeVar("T")
 Tell = Callable[[Event], Awaitable[None]]
@@ -26,6 +29,13 @@ Tell = Callable[[Event], Awaitable[None]]
 Told = Callable[[int, int], Awaitable[None]]
 """Hears how much of how much of a stage is done."""
 _CLOCK, _CUTS, _JUDGE = "clock", "cut short", "judge"
+
+
+@contextmanager
+def running(stage: Stage) -> Iterator[None]:
+    """Around the work of a stage, for metrics and traces."""
+    with metrics.stage_runs(stage.value), traces.span(f"autosteer {stage.value}"):
+        yield
 
 
 class Cancelled(Exception):
@@ -132,7 +142,8 @@ class Job:
         kept = await self.checkpoints.get(stage.value)
         if kept is not None:
             return None if optional and kept["made"] is None else from_json(kind, kept["made"])
-        made = await make()
+        with running(stage):
+            made = await make()
         await self.checkpoints.put(stage.value, {"made": to_json(made)})
         await self.keep_time()
         return made

@@ -8,6 +8,7 @@ messages each of them caused.
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -15,11 +16,15 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from services.autosteer import metrics
 from services.errors import DependencyUnavailable
+from services.rpc.metrics import answered, away
 
 TASK = "hearth.autosteer.work"
 QUEUE = "hearth.autosteer"
 WHAT = "the broker"
+BROKER = "broker"
+"""Its name in the metrics."""
 VISIBILITY_SECONDS = 2 * 24 * 3600
 """After which Redis gives a message to another worker: longer than the longest job, for leases see to dead workers."""
 CONNECT_SECONDS = 3.0
@@ -65,6 +70,7 @@ class BrokerWakeups:
     async def send(self, count: int) -> None:
         """See reconciler.Wakeups."""
         await _answer(lambda: self._send(count))
+        metrics.messages_sent(count)
 
     def _send(self, count: int) -> None:
         once_more = {"max_retries": 1, "interval_start": 0.0}  # on a new connection, where the last one broke
@@ -78,7 +84,11 @@ class BrokerWakeups:
 
 
 async def _answer(ask: Any) -> Any:
+    started = time.perf_counter()
     try:
-        return await asyncio.to_thread(ask)
+        answer = await asyncio.to_thread(ask)
     except _FAILURES as error:
+        away(BROKER)
         raise DependencyUnavailable(WHAT, type(error).__name__) from error
+    answered(BROKER, time.perf_counter() - started)
+    return answer

@@ -48,6 +48,8 @@ class Lease:
     owner: str
     spec: Spec
     attempt: int
+    trace: str | None
+    """The traceparent of the request that made the job, if that was traced."""
 
 
 class Leases:
@@ -176,4 +178,5 @@ def _claim(session: Session, seconds: float, quick_only: bool) -> Lease | None:
     row.lease_end = now + timedelta(seconds=seconds)
     row.started = row.started or now
     row.attempts += 1
-    return Lease(row.id, row.lease, row.owner, from_json(Spec, json.loads(row.spec)), row.attempts)
+    spec = from_json(Spec, json.loads(row.spec))
+    return Lease(row.id, row.lease, row.owner, spec, row.attempts, row.trace)

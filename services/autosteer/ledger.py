@@ -20,6 +20,7 @@ from services.autosteer.spec import Spec
 from services.database.database import Database
 from services.database.repeats import check_repeated
 from services.errors import InvalidField, NotFound, QueueFull
+from services.rpc import traces
 from services.rpc.page_tokens import page_token, position_of
 
 RETRY_SECONDS = 30.0
@@ -109,6 +110,7 @@ def _create(session: Session, spec: Spec, asking: Asking, limits: QueueLimits) -
         last_sequence=0,
         error_reason="",
         error_message="",
+        trace=traces.carried().get(traces.TRACEPARENT),
     )
     session.add(row)
     session.flush()

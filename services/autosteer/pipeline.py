@@ -9,7 +9,7 @@ from services.autosteer.causal import causal_filter
 from services.autosteer.ceiling import ceilings
 from services.autosteer.concluding import conclude
 from services.autosteer.drafting import Pair, PromptSets, draft_pairs, pairs_of, prompt_sets, template_pairs
-from services.autosteer.job import Cancelled, Checkpoints, Job, Tell
+from services.autosteer.job import Cancelled, Checkpoints, Job, Tell, running
 from services.autosteer.judges.registry import Encode
 from services.autosteer.pace import arms
 from services.autosteer.progress import CandidatesFound, TrialDone, ValidationDone
@@ -81,7 +81,8 @@ async def _stages(job: Job) -> Result:
     probed = await job.stage(Stage.CAUSAL, tuple[Candidate, ...], lambda: _probe(job, found, pairs))
     screened = await job.stage(Stage.SCREEN, Screened, lambda: _screen(job, probed, sets))
     features = await job.stage(Stage.CEILING, tuple[Candidate, ...], lambda: _ceilings(job, screened, sets))
-    trials = await _search(job, features, sets)
+    with running(Stage.SEARCH):
+        trials = await _search(job, features, sets)
     taken = [each.feature.index for each in found]
     validation = await job.stage(
         Stage.VALIDATE, Validation, lambda: _validate(job, trials, taken, sets), optional=True

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from services.autosteer import metrics
 from services.autosteer.database.tables import JobRow
 from services.autosteer.leases import MOST_DEATHS, end, interrupt, locked
 from services.autosteer.record import Failure, JobState
@@ -54,6 +56,7 @@ class Reconciler:
         """One round. Raises DependencyUnavailable."""
         for job_id in await self._database.read(_orphans):
             if await self._database.write(lambda session, job=job_id: _take_back(session, job)):  # type: ignore[misc]
+                metrics.lease_lost()
                 log.warning("a job lost its worker", extra=structured(job=job_id))
         await self.wake()
 
@@ -62,6 +65,13 @@ class Reconciler:
         due = min(MOST_WAKEUPS, await self._database.read(_due))
         if due and (missing := due - await self._wakeups.waiting()) > 0:
             await self._wakeups.send(missing)
+
+    async def watch_broker(self) -> None:
+        """Tells the metrics of the messages in the broker, for ever."""
+        while True:
+            with suppress(DependencyUnavailable):
+                metrics.messages_waiting(await self._wakeups.waiting())
+            await asyncio.sleep(self._seconds)
 
 
 def _orphans(session: Session) -> list[str]:

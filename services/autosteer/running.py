@@ -6,8 +6,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
+from services.autosteer import metrics
 from services.autosteer.checkpoints import Kept
 from services.autosteer.job import Cancelled
 from services.autosteer.leases import Lease, LeaseLost, Leases
@@ -17,6 +18,7 @@ from services.autosteer.spec import Result
 from services.autosteer.upstream import FeatureCatalogue, Inference
 from services.database.database import Database
 from services.errors import DependencyUnavailable, HearthError
+from services.rpc import traces
 from services.rpc.logs import structured
 
 log = logging.getLogger("hearth.autosteer")
@@ -60,7 +62,8 @@ class Runner:
         if lease is None:
             return False
         try:
-            await self._run(lease)
+            with _span(lease):
+                await self._run(lease)
         finally:
             self._slow -= is_slow
         return True
@@ -71,10 +74,14 @@ class Runner:
         stop = asyncio.Event()
         holding = asyncio.create_task(self._hold(lease, stop))
         try:
-            await self._outcome(lease, stop)
+            with metrics.turn():
+                outcome = await self._outcome(lease, stop)
+            metrics.outcome(outcome)
         except LeaseLost:
+            metrics.outcome("lost")
             log.info("a job is over here: it was cancelled, or is another worker's", extra=about)
         except DependencyUnavailable as error:  # its lease runs out, and it goes on then
+            metrics.outcome("left")
             log.warning("a job is left: the database does not answer", extra=about | {"problem": str(error)})
         finally:
             holding.cancel()
@@ -82,7 +89,8 @@ class Runner:
             if isinstance(ended, Exception):  # the job went on without it, as far as its lease reached
                 log.error("a lease was not renewed any more", extra=about, exc_info=ended)
 
-    async def _outcome(self, lease: Lease, stop: asyncio.Event) -> None:
+    async def _outcome(self, lease: Lease, stop: asyncio.Event) -> str:
+        """Runs the job and says in the database what became of it; returns the same for the metrics."""
         about = structured(job=lease.job_id, model=lease.spec.model)
         kept = Kept(self._database, self._leases, lease)
         try:
@@ -90,21 +98,25 @@ class Runner:
         except Cancelled:
             await self._leases.give_back(lease)
             log.info("a job is given back", extra=about)
+            return "given_back"
         except DependencyUnavailable as error:
             await self._leases.postpone(lease, error.message)
             log.warning("a job waits", extra=structured(job=lease.job_id, problem=error.message))
+            return "postponed"
         except HearthError as error:
             await self._leases.park(lease, Failure(error.reason.value, error.message))
             log.warning("a job is given up", extra=structured(job=lease.job_id, problem=error.message))
+            return "failed"
         except LeaseLost:
             raise
         except Exception:
             log.exception("a job is given up", extra=about)
             failure = Failure("INTERNAL", f"internal error; the worker's log has it under job {lease.job_id}")
             await self._leases.park(lease, failure)
-        else:
-            await self._leases.succeed(lease, result)
-            log.info("a job has succeeded", extra=about)
+            return "failed"
+        await self._leases.succeed(lease, result)
+        log.info("a job has succeeded", extra=about)
+        return "succeeded"
 
     async def _hold(self, lease: Lease, stop: asyncio.Event) -> None:
         """Renews the lease. Sets `stop` once the job is another's, was cancelled, or this worker stops."""
@@ -126,6 +138,17 @@ class Runner:
             except DependencyUnavailable:
                 if time.monotonic() - renewed >= self._leases.seconds:
                     stop.set()  # by now another worker may have it
+
+
+def _span(lease: Lease) -> AbstractContextManager[traces.Span]:
+    """A span of the trace that the job's request began, whichever worker it is in."""
+    parent = {traces.TRACEPARENT: lease.trace} if lease.trace else {}
+    about: dict[str, traces.Value] = {
+        "hearth.job": lease.job_id,
+        "hearth.model": lease.spec.model,
+        "hearth.attempt": lease.attempt,
+    }
+    return traces.span("autosteer job", traces.Kind.CONSUMER, parent, about)
 
 
 def pipeline_drive(

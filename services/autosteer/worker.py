@@ -18,6 +18,7 @@ from celery import signals
 from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 
+from services.autosteer import metrics
 from services.autosteer.clients.connections import clients_of
 from services.autosteer.database.schema import MIGRATIONS
 from services.autosteer.encoding import LazyEncoder
@@ -29,7 +30,9 @@ from services.autosteer.settings import AutoSteerSettings
 from services.database.database import Database
 from services.database.settings import DatabaseSettings, UnusableDatabase
 from services.errors import DependencyUnavailable
+from services.rpc import telemetry
 from services.rpc.logs import configure, structured
+from services.rpc.metrics import serving
 
 log = logging.getLogger("hearth.autosteer")
 T = TypeVar("T")
@@ -68,6 +71,7 @@ class Worker:
         self._reconciler = Reconciler(database, self._wakeups, settings.reconcile_seconds)
         self._background = [
             asyncio.create_task(self._reconciler.run()),
+            asyncio.create_task(self._reconciler.watch_broker()),
             asyncio.create_task(_loaded(encoder)),
         ]
 
@@ -152,6 +156,8 @@ def main(settings: AutoSteerSettings) -> int:
         loop.begin(worker.stop())
 
     signals.worker_shutting_down.connect(stop, weak=False)
+    signals.task_prerun.connect(lambda **_: metrics.task_begins(), weak=False)
+    signals.task_postrun.connect(lambda state=None, **_: metrics.task_ended(state), weak=False)
     signals.setup_logging.connect(lambda **_: None, weak=False)  # ours is configured already
     logging.getLogger("celery").setLevel(
         logging.WARNING
@@ -169,6 +175,7 @@ def main(settings: AutoSteerSettings) -> int:
         quiet=True,
     )
     log.info("working", extra=structured(concurrency=settings.concurrency))
+    serving(True)
     consumer.start()
     loop.call(worker.close())
     loop.close()
@@ -178,4 +185,5 @@ def main(settings: AutoSteerSettings) -> int:
 if __name__ == "__main__":
     chosen = AutoSteerSettings()
     configure(chosen.log_level)
+    telemetry.start("worker")
     sys.exit(main(chosen))

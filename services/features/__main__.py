@@ -25,6 +25,7 @@ from services.features.store.open import open_store
 from services.features.store.server_connection import QdrantSettings
 from services.features.variants import Variants
 from services.features.variants_servicer import VariantsServicer
+from services.rpc import telemetry
 from services.rpc.calls import Deadlines
 from services.rpc.logs import configure
 from services.rpc.server import RunningServer, ServerSettings, serve
@@ -70,7 +71,7 @@ async def _run(settings: FeaturesSettings, stack: AsyncExitStack) -> int:
         for name in ("", FEATURES, VARIANTS):
             await server.set_serving(name, serving)
 
-    pings = (store.ping, database.ping)
+    pings = {"vector_store": store.ping, "database": database.ping}
     watch = Watch(pings, prepare, lambda: catalogue.changes.behind, report, settings.watch_seconds)
     watching = asyncio.create_task(watch.run())
     stopped = asyncio.create_task(server.stopped())
@@ -117,4 +118,5 @@ async def _serve(
 if __name__ == "__main__":
     chosen = FeaturesSettings()
     configure(chosen.log_level)
+    telemetry.start("features")
     sys.exit(asyncio.run(main(chosen)))

@@ -22,6 +22,7 @@ from services.keys.database.schema import MIGRATIONS
 from services.keys.gatekeeper import Gatekeeper
 from services.keys.keyring import Keyring
 from services.keys.usage import Usage
+from services.rpc import telemetry
 from services.rpc.logs import configure
 from services.rpc.watch import Watch
 
@@ -64,7 +65,7 @@ async def _run(settings: GatewaySettings, stack: AsyncExitStack) -> int:
     async def report(_: bool) -> None:
         """Whoever asks /readyz sees it."""
 
-    watch = Watch((database.ping,), prepare, lambda: False, report, settings.watch_seconds)
+    watch = Watch({"database": database.ping}, prepare, lambda: False, report, settings.watch_seconds)
     server = server_of(create_app(gateway), settings)
     announce(settings, listening.getsockname()[1])
     watching = asyncio.create_task(watch.run())
@@ -81,4 +82,5 @@ async def _run(settings: GatewaySettings, stack: AsyncExitStack) -> int:
 if __name__ == "__main__":
     chosen = GatewaySettings()
     configure(chosen.log_level)
+    telemetry.start("gateway")
     sys.exit(asyncio.run(main(chosen)))

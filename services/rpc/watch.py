@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
 
 from services.errors import DependencyUnavailable
+from services.rpc import metrics
 from services.rpc.logs import structured
 
 log = logging.getLogger("hearth.rpc")
@@ -20,13 +22,16 @@ class Watch:
 
     def __init__(
         self,
-        pings: tuple[Callable[[], Awaitable[None]], ...],
+        pings: Mapping[str, Callable[[], Awaitable[None]]],
         prepare: Callable[[], Awaitable[None]],
         is_behind: Callable[[], bool],
         report: Callable[[bool], Awaitable[None]],
         seconds: float,
     ) -> None:
-        """`prepare` runs before health turns good, at the start and after each outage, and where `is_behind`."""
+        """`pings` ask what it depends on, by its name in the metrics.
+
+        `prepare` runs before health turns good, at the start and after each outage, and where `is_behind`.
+        """
         self._pings, self._prepare, self._is_behind, self._report = pings, prepare, is_behind, report
         self._seconds = seconds
         self.healthy = False
@@ -41,6 +46,7 @@ class Watch:
                 log.info("serving")
             if self.healthy is bool(problem):
                 self.healthy = not problem
+                metrics.serving(self.healthy)
                 await self._report(self.healthy)
             await asyncio.sleep(self._seconds)
 
@@ -48,7 +54,7 @@ class Watch:
         """Why nothing can be answered; empty if it can."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await asyncio.gather(*(ping() for ping in self._pings))
+                await asyncio.gather(*(_asked(name, ping) for name, ping in self._pings.items()))
             if not self.healthy or self._is_behind():
                 await self._prepare()
         except DependencyUnavailable as error:
@@ -56,3 +62,13 @@ class Watch:
         except TimeoutError:
             return f"no answer within {ANSWER_SECONDS:g} s"
         return ""
+
+
+async def _asked(name: str, ping: Callable[[], Awaitable[None]]) -> None:
+    started = time.perf_counter()
+    try:
+        await ping()
+    except (DependencyUnavailable, asyncio.CancelledError):  # cancelled: it took too long
+        metrics.away(name)
+        raise
+    metrics.answered(name, time.perf_counter() - started)

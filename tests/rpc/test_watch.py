@@ -49,7 +49,7 @@ class Told:
 async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Dependency, Told]]:
     monkeypatch.setattr(module, "ANSWER_SECONDS", 0.05)
     store, told = Dependency(), Told()
-    pings = (store.ping, Dependency().ping)
+    pings = {"store": store.ping, "other": Dependency().ping}
     watch = Watch(pings, told.prepare, lambda: told.behind, told.reports.put, 0.001)
     task = asyncio.create_task(watch.run())
     yield store, told
@@ -89,7 +89,7 @@ async def test_what_can_never_serve_ends_the_watch() -> None:
         raise ValueError("a database of a newer release")
 
     told = Told()
-    watch = Watch((Dependency().ping,), unusable, lambda: False, told.reports.put, 0.001)
+    watch = Watch({"store": Dependency().ping}, unusable, lambda: False, told.reports.put, 0.001)
     with pytest.raises(ValueError, match="newer release"):
         await watch.run()
     assert told.reports.empty()

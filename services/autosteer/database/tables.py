@@ -66,6 +66,8 @@ class JobRow(Base):
     """A Result as JSON."""
     error_reason: Mapped[str] = mapped_column(String(50))
     error_message: Mapped[str] = mapped_column(Text)
+    trace: Mapped[str | None] = mapped_column(String(55))
+    """The traceparent of the request that made it, if that was traced."""
 
 
 NEWEST = Index("ix_autosteer_jobs_newest", JobRow.owner, JobRow.created, JobRow.id)
