@@ -31,6 +31,7 @@ from services.database.database import Database
 from services.database.settings import DatabaseSettings, UnusableDatabase
 from services.errors import DependencyUnavailable
 from services.rpc import telemetry
+from services.rpc.health_port import OwnHealth
 from services.rpc.logs import configure, structured
 from services.rpc.metrics import serving
 
@@ -46,12 +47,15 @@ class Worker:
     def __init__(self, settings: AutoSteerSettings, wakeups: BrokerWakeups) -> None:
         self._settings, self._wakeups = settings, wakeups
         self._stack = AsyncExitStack()
+        self._health = OwnHealth()
         self._runner: Runner | None = None
         self._background: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
-        """Connects, and begins to look for jobs that nobody works on. Raises UnusableDatabase."""
+        """Connects, and begins to look for jobs that nobody works on. Raises UnusableDatabase, OSError."""
         settings = self._settings
+        await self._health.open()
+        self._stack.push_async_callback(self._health.close)
         database = Database(DatabaseSettings(settings.sql, threads=settings.concurrency + 4))
         self._stack.push_async_callback(database.close)
         await _upgraded(database)
@@ -74,6 +78,7 @@ class Worker:
             asyncio.create_task(self._reconciler.watch_broker()),
             asyncio.create_task(_loaded(encoder)),
         ]
+        await self._health.serve(True)
 
     async def work(self) -> None:
         """Answers one message: runs the job whose turn it is, and sees to it that the next one finds a worker."""
@@ -86,6 +91,7 @@ class Worker:
 
     async def stop(self) -> None:
         """Gives the jobs that run back to the queue."""
+        await self._health.serve(False)
         if self._runner is not None:
             self._runner.stop()
 

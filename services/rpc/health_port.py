@@ -7,6 +7,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.rpc.listening import NO_SHARING, listen
+
 LIVENESS = "liveness"
 """A name that health checks may ask for: SERVING while the process answers at all, whatever it depends on. A process
 that is started again because its database is away would only be away longer."""
@@ -42,15 +44,9 @@ async def open_health_port(
     """Answers what `servicer` says; None where the settings name no port. Exits with a message where it is taken."""
     if settings.health_port is None:
         return None
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(options=[NO_SHARING])
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    address = f"{settings.health_host}:{settings.health_port}"
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError:
-        raise SystemExit(
-            f"Cannot answer health checks on {address}. Choose another port with HEARTH_HEALTH_PORT."
-        ) from None
+    port = listen(server, settings.health_host, settings.health_port, "HEARTH_HEALTH_PORT")
     await server.start()
     return HealthPort(server, port)
 
@@ -58,3 +54,31 @@ async def open_health_port(
 async def alive(servicer: health.aio.HealthServicer) -> None:
     """Says that the process lives."""
     await servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
+
+
+class OwnHealth:
+    """The health of a process that serves nothing else, on the health port alone."""
+
+    def __init__(self, settings: HealthSettings | None = None) -> None:
+        self._settings = settings or HealthSettings()
+        self._servicer = health.aio.HealthServicer()
+        self.port: HealthPort | None = None
+
+    async def open(self) -> None:
+        """Lives, and does not serve yet. Raises OSError where it cannot listen."""
+        await self.serve(False)
+        await alive(self._servicer)
+        try:
+            self.port = await open_health_port(self._servicer, self._settings)
+        except SystemExit as problem:  # which in another thread than the main one would end nothing but it
+            raise OSError(str(problem)) from None
+
+    async def serve(self, serving: bool) -> None:
+        """Says whether it serves."""
+        status = health_pb2.HealthCheckResponse
+        await self._servicer.set("", status.SERVING if serving else status.NOT_SERVING)
+
+    async def close(self) -> None:
+        """Stops answering."""
+        if self.port is not None:
+            await self.port.close()
