@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from services.inference.answers import Answers, Vocabulary
 from services.inference.hooks import SteeringHook
 from services.inference.kv import GRAIN
 from services.inference.model import LanguageModel
@@ -16,28 +15,7 @@ from services.inference.pairs import PairCache
 from services.inference.prefix import PrefixCache
 from services.inference.sampling import TokenChoice, choose, entropy
 from services.inference.scheduler import Batch, Work, layout
-from services.inference.sequence import (
-    Delta,
-    Event,
-    Finished,
-    FinishReason,
-    Read,
-    Sequence,
-    Times,
-    Triggered,
-)
-from services.steering.edits import Abort, Notify
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """What the engine must know of tokens."""
-
-    text: Callable[[int], bytes]
-    """A token's text as bytes; empty for special tokens."""
-    ends: frozenset[int]
-    """Tokens that end an answer."""
-
+from services.inference.sequence import Event, Read, Sequence
 
 Outcome = tuple[Sequence, list[Event], bool]
 """A sequence, what to tell its caller, and whether it is done."""
@@ -54,7 +32,7 @@ class Advance:
         median_norms: dict[int, float],
     ) -> None:
         self._model, self._prefix, self._medians = model, prefix, median_norms
-        self._vocabulary = vocabulary
+        self._answers = Answers(vocabulary, model.context_length)
         self._pairs = PairCache()
 
     def __call__(self, batch: Batch) -> Iterator[Outcome]:
@@ -143,7 +121,8 @@ class Advance:
         if sequence.is_shadow:
             return None
         events: list[Event] = []
-        abort = self._take_triggers(sequence, events)
+        gates = sequence.steered.gates
+        abort = None if gates is None else self._answers.tell_triggers(gates.take_triggers(), events)
         if not sequence.generates:
             if sequence.prefilling:
                 return sequence, events, False
@@ -151,102 +130,12 @@ class Advance:
             answer = Read(None, read) if sequence.scores_next else Read(read)
             return sequence, [*events, answer], True
         if abort is not None:
-            self._flush(sequence, events)
-            events.append(self._finished(sequence, FinishReason.ABORTED, abort=abort))
+            self._answers.abort(sequence, abort, events)
             return sequence, events, True
         if sequence.prefilling:
             return sequence, events, False
-        done = self._grow(sequence, choice, events)
+        done = self._answers.grow(sequence, choice, events)
         return sequence, events, done
-
-    def _take_triggers(self, sequence: Sequence, events: list[Event]) -> str | None:
-        """Tells of scopes that acted in this pass; the message of the Abort that held first, if one did."""
-        gates = sequence.steered.gates
-        if gates is None or not gates.triggers:
-            return None
-        triggers = sorted(gates.triggers, key=lambda t: t.position)
-        gates.triggers.clear()
-        stop = next((t for t in triggers if isinstance(t.scope.action, Abort)), None)
-        for trigger in triggers:
-            if stop is not None and trigger.position > stop.position:
-                break
-            action = trigger.scope.action
-            event = action.event if isinstance(action, Notify) else ""
-            events.append(Triggered(event, trigger.position, trigger.scope.path))
-        return None if stop is None else stop.scope.action.message  # type: ignore[union-attr]
-
-    def _grow(self, sequence: Sequence, choice: TokenChoice | None, events: list[Event]) -> bool:
-        """Shows what no Abort can take any more, then takes in the token drawn; whether the generation is over."""
-        sampling = sequence.sampling
-        assert sampling is not None
-        shown = tuple(sequence.held)
-        sequence.held.clear()
-        if self._show(sequence, shown, events):
-            return True
-        if sequence.ended is not None:
-            reason, _ = sequence.ended
-            self._flush(sequence, events)
-            events.append(self._finished(sequence, reason))
-            return True
-        assert choice is not None
-        if not sequence.first_token:
-            sequence.first_token = time.monotonic()
-        sequence.drawn += 1
-        if choice.token in self._vocabulary.ends and not sampling.ignore_end:
-            self._flush(sequence, events)
-            events.append(self._finished(sequence, FinishReason.STOP))
-            return True
-        sequence.tokens.append(choice.token)
-        waits = sequence.checks_last_token
-        full = (
-            sequence.drawn >= (sampling.max_tokens or 1) or len(sequence.tokens) >= self._model.context_length
-        )
-        if waits:
-            sequence.held.append(choice)
-            if full:
-                sequence.ended = (FinishReason.LENGTH, "")
-            return False
-        if self._show(sequence, (choice,), events):
-            return True
-        if full:
-            self._flush(sequence, events)
-            events.append(self._finished(sequence, FinishReason.LENGTH))
-        return full
-
-    def _show(self, sequence: Sequence, choices: tuple[TokenChoice, ...], events: list[Event]) -> bool:
-        """Shows tokens; whether a stop string came."""
-        if not choices:
-            return False
-        text = "".join(sequence.text.push(self._vocabulary.text(c.token)) for c in choices)
-        events.append(Delta(text, choices))
-        if sequence.text.stopped is None:
-            return False
-        events.append(self._finished(sequence, FinishReason.STOP, stop=sequence.text.stopped))
-        return True
-
-    def _flush(self, sequence: Sequence, events: list[Event]) -> None:
-        text = sequence.text.finish()
-        if text:
-            events.append(Delta(text, ()))
-
-    def _finished(
-        self, sequence: Sequence, reason: FinishReason, stop: str = "", abort: str = ""
-    ) -> Finished:
-        now = time.monotonic()
-        first = sequence.first_token or now
-        gates = sequence.steered.gates
-        counts = {} if gates is None else {p: (s.tried, s.held) for p, s in gates.scopes.items()}
-        return Finished(
-            reason,
-            stop,
-            abort,
-            sequence.drawn,
-            sequence.cached_lower,
-            Times(sequence.admitted - sequence.arrived, first - sequence.admitted, now - first),
-            sequence.steered.report,
-            sequence.steered.compiled,
-            counts,
-        )
 
 
 def _next_logprobs(work: Work, logits: Tensor) -> Tensor:

@@ -1,56 +1,28 @@
-"""The generation engine: one thread owns torch; each step runs one or more passes over all running sequences."""
+"""The engine on torch: one thread owns torch; each step runs one or more passes over all running sequences."""
 
 from __future__ import annotations
 
-import logging
-import queue
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import ClassVar
 
-from services.errors import DeadlineUnreachable, HearthError, ModelLoading, QueueFull
-from services.inference.advance import Advance, Vocabulary
-from services.inference.fair_queue import FairQueue
+from services.inference.advance import Advance
+from services.inference.answers import Vocabulary
+from services.inference.engine_thread import EngineLimits as EngineLimits
+from services.inference.engine_thread import EngineThread
 from services.inference.model import LanguageModel
 from services.inference.prefix import PrefixCache
 from services.inference.scheduler import plan
-from services.inference.sequence import Event, Failed, Sequence, Started
-
-log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-IDLE_WAIT = 0.5
-"""Seconds that the idle thread waits for work before it looks at deadlines again."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineLimits:
-    """How much runs at once."""
-
-    max_running: int = 32
-    """Sequences that run together; more wait."""
-    max_waiting: int = 512
-    """Requests that wait; more are refused."""
-    kv_tokens: int = 65_536
-    """Tokens of KV cache that running sequences may hold."""
-    prefix_bytes: int = 512 << 20
-    """Memory of the prefix cache."""
-    prefill_busy: int = 64
-    """Prompt tokens a step while others decode."""
-    prefill_idle: int = 256
-    """Prompt tokens a step while nobody decodes."""
-
+from services.inference.sequence import Sequence, Started
+from services.inference.version import ENGINE_VERSION
 
 ON_GPU = EngineLimits(max_running=256, prefill_busy=1024, prefill_idle=4096)
 """Where a step costs about the same for one token and for a thousand."""
 
 
-class Engine:
-    """Takes sequences from any thread, runs them on its own, answers through their sinks."""
+class Engine(EngineThread):
+    """Runs requests through one model in this process."""
+
+    name: ClassVar[str] = "torch"
+    version: ClassVar[str] = ENGINE_VERSION
 
     def __init__(
         self,
@@ -59,122 +31,16 @@ class Engine:
         limits: EngineLimits,
         median_norms: dict[int, float],
     ) -> None:
-        self.model, self.limits = model, limits
+        super().__init__(limits)
+        self.model = model
         lowest = min(median_norms, default=model.layer_count)
         split = max(0, min(lowest, model.layer_count - 2))
         budget = limits.prefix_bytes if model.layer_count > 1 else 0  # one block has no lower half
         self.prefix = PrefixCache(split, budget)
         self._advance = Advance(model, vocabulary, self.prefix, median_norms)
-        self._queue = FairQueue(limits.max_waiting)
-        self.running: list[Sequence] = []
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._exclusive: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._draining = self._stopping = False
-        self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
-        self._pending = 0
-        self._lock = threading.Lock()
-        self.steps = 0
-        self._seconds_per_request = 1.0
 
-    def start(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
-
-    def drain(self) -> None:
-        """Refuses new requests; running ones go on."""
-        with self._lock:
-            self._draining = True
-
-    def stop(self) -> None:
-        """Fails what is left and ends the thread."""
-        with self._lock:
-            self._draining = self._stopping = True
-        self._inbox.put(lambda: None)
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def submit(self, sequence: Sequence) -> None:
-        """Queues a request. Raises QueueFull, or ModelLoading while the server drains."""
-        with self._lock:
-            self._check_open()
-            if self._pending >= self.limits.max_waiting + self.limits.max_running:
-                waiting = self._pending - self.limits.max_running
-                raise QueueFull(
-                    waiting, max(1.0, self._seconds_per_request * waiting / self.limits.max_running)
-                )
-            self._pending += 1
-            self._inbox.put(lambda: self._queue.push(sequence))
-
-    def cancel(self, sequence: Sequence) -> None:
-        """Ends a request at the next step; nothing more is sent."""
-        sequence.cancelled = True
-        self._inbox.put(lambda: None)
-
-    def run_exclusively(self, work: Callable[[], T]) -> Future[T]:
-        """Runs a function on the engine's thread between two steps."""
-        future: Future[Any] = Future()
-
-        def job() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(work())
-            except BaseException as error:
-                future.set_exception(error)
-
-        with self._lock:
-            self._check_open()
-            self._exclusive.put(job)
-            self._inbox.put(lambda: None)
-        return future
-
-    def _check_open(self) -> None:
-        if self._draining:
-            raise ModelLoading("the server is shutting down; try again on another", retry_after=1.0)
-
-    @property
-    def waiting(self) -> int:
-        """Requests that wait."""
-        return len(self._queue)
-
-    @property
-    def pending(self) -> int:
-        """Requests that wait or run."""
-        return self._pending
-
-    def _loop(self) -> None:
-        while not self._stopping:
-            self._take_in()
-            try:
-                self.step()
-            except Exception:
-                log.exception("a step failed; the sequences in it are ended")
-                for sequence in list(self.running):
-                    self._end(sequence, [Failed(HearthError("the engine failed on this batch"))])
-        self._take_in(wait=False)  # what came in before the end must hear of it
-        while not self._exclusive.empty():
-            self._exclusive.get_nowait()()
-        for sequence in [*self.running, *self._queue.remove(lambda s: True)]:
-            self._end(sequence, [Failed(ModelLoading("the server has shut down", retry_after=1.0))])
-
-    def _take_in(self, wait: bool = True) -> None:
-        idle = wait and not self.running and not len(self._queue) and self._exclusive.empty()
-        try:
-            if idle:
-                self._inbox.get(timeout=IDLE_WAIT)()
-            while True:
-                self._inbox.get_nowait()()
-        except queue.Empty:
-            pass
-
-    def step(self) -> None:
-        """Drops what is gone, admits what fits, runs a pass for each way through the model, delivers."""
-        self._drop()
-        with suppress(queue.Empty):
-            self._exclusive.get_nowait()()
-        self._admit()
-        if not self.running:
-            return
+    def _advance_all(self) -> None:
+        """Runs a pass for each way through the model, and delivers."""
         self._make_room()
         self.prefix.begin(self.running, self.model.kv)
         everyone = [s for r in self.running for s in ([r.shadow, r] if r.shadow is not None else [r])]
@@ -184,39 +50,13 @@ class Engine:
                     self._end(sequence, events)
                 elif events:
                     self._tell(sequence, events)
-        self.steps += 1
 
-    def _tell(self, sequence: Sequence, events: list[Event]) -> None:
-        """Answers; a caller who cannot be reached is dropped at the next step and ends nobody else."""
-        try:
-            sequence.sink(events)
-        except Exception:
-            log.exception("a caller could not be told; its request is dropped")
-            sequence.cancelled = True
-
-    def _drop(self) -> None:
-        now = time.monotonic()
-
-        def gone(sequence: Sequence) -> bool:
-            return sequence.cancelled or (sequence.deadline is not None and now >= sequence.deadline)
-
-        for sequence in [*self._queue.remove(gone), *(s for s in self.running if gone(s))]:
-            late = not sequence.cancelled
-            failed = Failed(DeadlineUnreachable("the call's deadline passed before it was done"))
-            self._end(sequence, [failed] if late else [])
-
-    def _admit(self) -> None:
-        while (sequence := self._queue.peek()) is not None:
-            places = 1 if sequence.shadow is None else 2
-            taken = sum(1 if s.shadow is None else 2 for s in self.running)
-            room = self.limits.kv_tokens - self._tokens_held()
-            need = places * self.model.kv.capacity_for(sequence.prompt_tokens)
-            if self.running and (taken + places > self.limits.max_running or need > room):
-                return
-            self._queue.pop()
-            sequence.admitted = time.monotonic()
-            self.running.append(sequence)
-            self._enter(sequence)
+    def _has_room(self, sequence: Sequence) -> bool:
+        places = 1 if sequence.shadow is None else 2
+        taken = sum(1 if s.shadow is None else 2 for s in self.running)
+        room = self.limits.kv_tokens - self._tokens_held()
+        need = places * self.model.kv.capacity_for(sequence.prompt_tokens)
+        return taken + places <= self.limits.max_running and need <= room
 
     def _enter(self, sequence: Sequence) -> None:
         kv = self.model.kv
@@ -240,19 +80,8 @@ class Engine:
         lanes = [s.lane for r in self.running for s in (r, r.shadow) if s is not None and s.lane is not None]
         return sum(lane.capacity for lane in lanes)
 
-    def _end(self, sequence: Sequence, events: list[Event]) -> None:
-        """Frees all that a sequence holds, whatever the reason, and says the last word."""
-        try:
-            for one in (sequence, sequence.shadow):
-                if one is not None and one.lane is not None:
-                    self.model.kv.release(one.lane, one.lane.capacity)
-                    one.lane = None
-        finally:
-            if sequence in self.running:
-                self.running.remove(sequence)
-                seconds = time.monotonic() - sequence.admitted
-                self._seconds_per_request += 0.1 * (seconds - self._seconds_per_request)
-            with self._lock:
-                self._pending -= 1
-            if events:
-                self._tell(sequence, events)
+    def _release(self, sequence: Sequence) -> None:
+        for one in (sequence, sequence.shadow):
+            if one is not None and one.lane is not None:
+                self.model.kv.release(one.lane, one.lane.capacity)
+                one.lane = None

@@ -52,6 +52,11 @@ class GateState:
         self.masks.clear()
         self._values.clear()
 
+    def take_triggers(self) -> list[Trigger]:
+        """What acted since the last look."""
+        taken, self.triggers = self.triggers, []
+        return taken
+
     def evaluate(self, plan: LayerPlan, position: int, reads: Sequence[float], live: Sequence[bool]) -> None:
         """Evaluates the scopes that are known after the plan's block, at tokens from `position` on.
 

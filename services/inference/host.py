@@ -7,11 +7,15 @@ import logging
 import secrets
 from collections.abc import Sequence as Several
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from services.errors import InvalidField, PromptTooLong
-from services.inference.advance import Vocabulary
+import torch
+
+from services.errors import EngineUnsupported, InvalidField, PromptTooLong
+from services.inference.answers import Vocabulary
 from services.inference.compiled import CompiledSteering, compile_steering
-from services.inference.engine import Engine, EngineLimits
+from services.inference.engine import Engine
+from services.inference.engine_thread import EngineLimits, EngineThread
 from services.inference.gates import GateState
 from services.inference.hooks import Capture, SteeredSequence
 from services.inference.model import LanguageModel
@@ -37,6 +41,30 @@ class TokenizedPrompt:
     spans: list[MessageSpan]
 
 
+class Facts(Protocol):
+    """What is known of a model whatever engine runs it."""
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of a prompt and its answer."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of its tokens."""
+
+    @property
+    def d_model(self) -> int:
+        """The width of its residual stream."""
+
+    @property
+    def layer_count(self) -> int:
+        """The number of its blocks."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in which it is computed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What a receipt says of the model."""
@@ -50,25 +78,33 @@ class Identity:
 
 
 class ModelHost:
-    """One served model."""
+    """One served model. A LanguageModel gets an engine on torch; of any other engine the model's facts are given."""
 
     def __init__(
         self,
         identity: Identity,
-        model: LanguageModel,
+        model: LanguageModel | Facts,
         tokenizer: Tokenizer,
         saes: Several[Sae],
         limits: EngineLimits,
         ends: frozenset[int],
+        engine: EngineThread | None = None,
     ) -> None:
-        self.identity, self.model, self.tokenizer = identity, model, tokenizer
+        self.identity, self.tokenizer = identity, tokenizer
+        self.model: Facts = model
         self.saes = {sae.id: sae for sae in saes}
         self.feature_counts = {sae.id: sae.weights.d_sae for sae in saes}
         self.unit_digests = {sae.id: sae.unit_digest for sae in saes}
-        medians: dict[int, float] = {}
-        for sae in saes:
-            medians.setdefault(sae.layer, sae.median_norm or 1.0)
-        self.engine = Engine(model, Vocabulary(tokenizer.text_bytes, ends), limits, medians)
+        if engine is None:
+            assert isinstance(model, LanguageModel)
+            engine = Engine(model, Vocabulary(tokenizer.text_bytes, ends), limits, median_norms(saes))
+        self.engine: EngineThread = engine
+
+    def torch_model(self, what: str) -> LanguageModel:
+        """The model as a module of torch, for what needs gradients. Raises EngineUnsupported, naming `what`."""
+        if not isinstance(self.model, LanguageModel):
+            raise EngineUnsupported(what, self.engine.name, "it needs gradients, and the engine has none")
+        return self.model
 
     def sae(self, name: str, field: str = "sae") -> Sae:
         """The SAE of that id, or the only one where it is empty."""
@@ -176,6 +212,14 @@ class ModelHost:
         if steering.empty:
             return None
         return compile_steering(self.resolve(steering), self.saes, report)
+
+
+def median_norms(saes: Several[Sae]) -> dict[int, float]:
+    """The median norm of the residual stream at each block that has SAEs: the first one's."""
+    medians: dict[int, float] = {}
+    for sae in saes:
+        medians.setdefault(sae.layer, sae.median_norm or 1.0)
+    return medians
 
 
 def new_seed() -> int:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import platform
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from services.inference.engine import ON_GPU, EngineLimits
 from services.inference.host import Identity, ModelHost
 from services.inference.model import load_language_model
 from services.inference.sae.base import Sae
-from services.inference.sae.calibration import calibrate, calibration_sequences
+from services.inference.sae.calibration import Calibration, calibrate, calibration_sequences
 from services.inference.sae.doctor import Diagnosis, diagnose
 from services.inference.sae.formats import load_sae
 from services.inference.sae.remembered import examine_once
@@ -33,8 +34,17 @@ log = logging.getLogger(__name__)
 
 
 def load_host(settings: InferenceSettings) -> ModelHost:
-    """Loads everything and starts the engine. Raises SetupError, SaeMismatch, SaeFormatError in words for people."""
+    """Loads everything and starts the engine of the settings. Raises SetupError, SaeMismatch, SaeFormatError in words
+    for people."""
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if settings.engine == "vllm":
+        from services.inference.vllm.load import load_vllm_host
+
+        return load_vllm_host(settings)
+    return _load_torch_host(settings)
+
+
+def _load_torch_host(settings: InferenceSettings) -> ModelHost:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     device = torch.device(_device(settings.device))
@@ -42,20 +52,17 @@ def load_host(settings: InferenceSettings) -> ModelHost:
     folder = model_folder(settings.model)
     model = load_language_model(folder, dtype, device, settings.max_context)
     tokenizer = Tokenizer(folder)
-    identity = Identity(
-        _model_id(settings.model),
-        weights_digest(folder),
-        tokenizer.digest,
-        _platform(device),
-        tokenizer.template_digest,
-        config_digest(folder),
-    )
+    identity = identity_of(settings, folder, tokenizer, _platform(device))
     on = (identity.weights_digest, identity.tokenizer_digest, identity.template_digest, str(dtype))
-    fitting = _Doctor(model.module, tokenizer, on)
+
+    def calibration() -> Calibration:
+        return calibrate(model.module, calibration_sequences(tokenizer.plain), tokenizer.plain.bos_token_id)
+
+    fitting = Doctor(calibration, on)
     saes = [fitting(load_sae(path), settings.allow_mismatch) for path in sae_paths(settings)]
     saes = [replace(sae, weights=sae.weights.to(device)) for sae in saes]
-    _refuse_twins(saes)
-    limits = _limits(settings, ON_GPU if device.type == "cuda" else EngineLimits())
+    refuse_twins(saes)
+    limits = engine_limits(settings, ON_GPU if device.type == "cuda" else EngineLimits())
     host = ModelHost(identity, model, tokenizer, saes, limits, end_tokens(folder, tokenizer))
     host.engine.start()
     prove_steering(host)
@@ -80,19 +87,29 @@ def sae_paths(settings: InferenceSettings) -> list[Path]:
     return sorted(path.parent for path in MODELS_DIR.glob("smollm2-135m-instruct/**/cfg.json"))
 
 
-class _Doctor:
+def identity_of(settings: InferenceSettings, folder: Path, tokenizer: Tokenizer, where: str) -> Identity:
+    """The identity of a model's files; `where` they run is the platform."""
+    return Identity(
+        _model_id(settings.model),
+        weights_digest(folder),
+        tokenizer.digest,
+        where,
+        tokenizer.template_digest,
+        config_digest(folder),
+    )
+
+
+class Doctor:
     """Puts SAEs past the doctor on one model; what passed once is remembered."""
 
-    def __init__(self, module: torch.nn.Module, tokenizer: Tokenizer, on: tuple[str, ...]) -> None:
-        self._module, self._tokenizer, self._on = module, tokenizer, on
+    def __init__(self, calibration: Callable[[], Calibration], on: tuple[str, ...]) -> None:
+        self._calibration, self._on = calibration, on
 
     def __call__(self, sae: Sae, allow_mismatch: bool) -> Sae:
         """The SAE with its median norm filled in. Raises SaeMismatch."""
 
         def examine(sae: Sae) -> Diagnosis:
-            sequences = calibration_sequences(self._tokenizer.plain)
-            calibration = calibrate(self._module, sequences, self._tokenizer.plain.bos_token_id)
-            return diagnose(sae, calibration, allow_mismatch=allow_mismatch)
+            return diagnose(sae, self._calibration(), allow_mismatch=allow_mismatch)
 
         folder = CacheSettings.at().examinations
         finding = examine_once(sae, self._on, folder, examine, allow_mismatch=allow_mismatch)
@@ -134,7 +151,8 @@ def config_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _limits(settings: InferenceSettings, usual: EngineLimits) -> EngineLimits:
+def engine_limits(settings: InferenceSettings, usual: EngineLimits) -> EngineLimits:
+    """What the settings say, and the usual where they say nothing."""
     return EngineLimits(
         settings.max_running or usual.max_running,
         settings.max_waiting,
@@ -162,7 +180,8 @@ def _platform(device: torch.device) -> str:
     return f"cpu/{platform.machine()}/{capability}/torch {torch.__version__}"
 
 
-def _refuse_twins(saes: list[Sae]) -> None:
+def refuse_twins(saes: list[Sae]) -> None:
+    """Raises ValueError where several SAEs have one id."""
     ids = [sae.id for sae in saes]
     twice = {name for name in ids if ids.count(name) > 1}
     if twice:

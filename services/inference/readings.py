@@ -165,8 +165,8 @@ async def contrast(host: ModelHost, call: ContrastCall, owner: str) -> Contrast:
 
 
 async def attribute(host: ModelHost, call: AttributeCall) -> Attribution:
-    """Which features raised or lowered one token's logit."""
-    sae = host.sae(call.sae)
+    """Which features raised or lowered one token's logit. Raises EngineUnsupported where there are no gradients."""
+    model, sae = host.torch_model("Attribute"), host.sae(call.sae)
     for name, token in (("target_token", call.target), ("baseline_token", call.baseline)):
         if token is not None and token >= host.model.vocabulary_size:
             raise InvalidField(name, f"{token} is no token; allowed: 0 to {host.model.vocabulary_size - 1}")
@@ -174,7 +174,7 @@ async def attribute(host: ModelHost, call: AttributeCall) -> Attribution:
     done = await host.tokenize(call.prompt, open_turn=not ends_open)
     position = _position(call.position, len(done.ids))
     future = host.engine.run_exclusively(
-        lambda: attribute_logit(host.model, sae, done.ids, position, call.target, call.baseline, call.top_k)
+        lambda: attribute_logit(model, sae, done.ids, position, call.target, call.baseline, call.top_k)
     )
     return await asyncio.wrap_future(future)
 

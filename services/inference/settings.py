@@ -29,6 +29,14 @@ class InferenceSettings(BaseSettings):
     """Paths of SAEs (JSON list); unset takes those under models/ for the embedded model, none for others."""
     allow_mismatch: bool = False
     """Serve SAEs that the doctor refuses."""
+    engine: str = Field(default="torch", pattern="^(torch|vllm)$")
+    """torch runs the model in this process; vllm on vLLM, for models beyond one GPU (docs/engines.md)."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """On vLLM: workers that share each block."""
+    pipeline_parallel: int = Field(default=1, ge=1)
+    """On vLLM: stages of consecutive blocks."""
+    memory_share: float | None = Field(default=None, gt=0, le=1)
+    """On vLLM: the share of each GPU's memory that it may fill; unset leaves it to vLLM (0.9)."""
     device: str = "auto"
     """cpu, cuda or cuda:N; auto takes cuda where there is one."""
     dtype: str = Field(default="auto", pattern="^(auto|float32|bfloat16|float16)$")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from services.inference.engine import Engine
+from services.inference.engine_thread import EngineThread
 from services.inference.sequence import Delta, Event, Failed, Finished, Read, Sequence
 
 
@@ -42,7 +42,7 @@ class EventStream:
             yield events
 
 
-async def run(engine: Engine, sequence: Sequence, stream: EventStream) -> AsyncGenerator[Event]:
+async def run(engine: EngineThread, sequence: Sequence, stream: EventStream) -> AsyncGenerator[Event]:
     """Submits a request and yields its events up to its last. Raises what it failed with; frees its place if left."""
     engine.submit(sequence)
     over = False

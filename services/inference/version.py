@@ -3,3 +3,5 @@
 from __future__ import annotations
 
 ENGINE_VERSION = "1"
+VLLM_ENGINE_VERSION = "vllm-1"
+"""Of the engine on vLLM; vLLM's own version stands in a receipt's `platform`."""

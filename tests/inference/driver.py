@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from services.inference.advance import Vocabulary
+from services.inference.answers import Vocabulary
 from services.inference.compiled import compile_steering
 from services.inference.engine import Engine, EngineLimits
 from services.inference.gates import GateState

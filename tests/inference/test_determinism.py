@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from services.inference import hooks, scheduler
-from services.inference.advance import Vocabulary
+from services.inference.answers import Vocabulary
 from services.inference.engine import EngineLimits
 from services.inference.hooks import Segment
 from services.inference.model import Pass, load_language_model

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
-from services.inference.advance import Vocabulary
+from services.inference.answers import Vocabulary
 from services.inference.layers import decoder_layers, residual_of
 from services.inference.model import LanguageModel
 from services.inference.sae.base import Architecture, Sae, SaeWeights
@@ -76,10 +76,11 @@ def twins(config: Any, seed: int = 0) -> tuple[LanguageModel, PreTrainedModel]:
 
 
 @cache
-def tiny() -> Tiny:
+def tiny(**changes: Any) -> Tiny:
     """The model of most tests: SAEs of four kinds at blocks 1 and 2, two at each."""
     torch.manual_seed(0)
-    plain = AutoModelForCausalLM.from_config(llama_config(), attn_implementation="eager", dtype=torch.float32)
+    config = llama_config(**changes)
+    plain = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)
     plain.eval().requires_grad_(False)
     plain.get_input_embeddings().weight.data[LOUD] *= 200
     model = LanguageModel(copy.deepcopy(plain), torch.float32, torch.device("cpu"))

@@ -11,7 +11,6 @@ from services.inference.report import Values, requested
 from services.inference.requests import GenerateCall
 from services.inference.sampling import Sampling
 from services.inference.sequence import Finished, Said
-from services.inference.version import ENGINE_VERSION
 from services.steering.wire import edit_to_proto, steering_to_proto
 
 
@@ -28,7 +27,7 @@ def receipt(host: ModelHost, call: GenerateCall, prompt_ids: Sequence[int], end:
         config_digest=identity.config_digest,
         sae_digests={sae.id: sae.weights_digest for sae in used},
         sae_unit_digests={sae.id: host.unit_digests[sae.id] for sae in used},
-        engine_version=ENGINE_VERSION,
+        engine_version=host.engine.version,
         dtype=str(host.model.dtype).removeprefix("torch."),
         platform=identity.platform,
         steering=steering_to_proto(steering),
