@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from services.cli.commands import (
     attribute,
     autosteer,
+    backup,
     chat,
     contrast,
     doctor,
@@ -81,7 +82,7 @@ opening = typer.Typer(
 _SERVE = "Serve"
 _RUNNING = "Steer and look inside (needs a running server)"
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    _SERVE: (up.up,),
+    _SERVE: (up.up, backup.backup, backup.restore),
     _RUNNING: (
         models.models,
         chat.chat,
