@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test test-platform setup lint format typecheck protos protos-breaking constraints fuzz bench bench-peers envoy clients clean
+.PHONY: help up test test-platform setup lint format typecheck protos protos-breaking constraints fuzz bench bench-peers envoy clients soak clean
 
 PYTHON ?=
 PORT ?=
@@ -137,6 +137,11 @@ envoy: setup  ## write Envoy's configurations in deploy/envoy anew, from the ser
 
 clients: setup $(PROTOC_STAMP)  ## build the clients of all languages whose tools are here; ARGS="go" builds one
 	@.venv-protoc/bin/python clients/build.py $(ARGS)
+
+soak: setup $(GOODFIRE_STAMP)  ## the big test: 250 researchers for 20 minutes while processes die; ARGS="--minutes 3 --researchers 20"
+	@$(BIN)/python -m services.inference.embedded
+	@$(BIN)/python -m services.encoder.minilm
+	$(BIN)/python -m bench.soak $(ARGS)
 
 clean:  ## remove the environments and caches; the model cache in your home stays
 	rm -rf .venv .venv-protoc .venv-sae-lens .venv-goodfire .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
