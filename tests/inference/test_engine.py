@@ -12,6 +12,7 @@ import torch
 
 from services.errors import DeadlineUnreachable, ModelLoading, QueueFull
 from services.inference.engine import EngineLimits
+from services.inference.engine_thread import LONGEST_RETRY
 from services.inference.model import Pass
 from services.inference.sampling import Sampling
 from services.inference.sequence import Delta, Event, Failed, Finished, Started
@@ -89,6 +90,10 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
         submit(engine, SHORT, tiny().saes)
     assert refusal.value.retry_after is not None
     assert refusal.value.retry_after >= 1
+    engine._seconds_per_request = 1e6
+    with pytest.raises(QueueFull) as refusal:
+        submit(engine, SHORT, tiny().saes)
+    assert refusal.value.retry_after == LONGEST_RETRY  # there is room long before all is done
     finish(engine)
     assert all(g.done for g in given)
     answer(engine, SHORT, tiny().saes)
