@@ -10,6 +10,7 @@ from itertools import pairwise
 from statistics import median
 
 from bench.soak.journal import Record
+from bench.soak.plan import DECK
 
 LEAST_FAIR = 0.9
 MOST_GROWTH = 0.05
@@ -17,6 +18,8 @@ MOST_RECOVERY = 15.0
 """Seconds."""
 WARM_UP = 120.0
 """Seconds of a process's life that do not count for its memory: caches fill, allocators settle."""
+LEAST_STEPS = 5
+"""Of each researcher on average: who took one step or two differ by chance alone."""
 SHORTEST_LIFE = 180.0
 """Seconds after the warm-up that a process must have lived for its memory to be judged."""
 
@@ -107,11 +110,15 @@ def fairness(records: Iterable[Record]) -> dict[str, float]:
     steps: dict[str, Counter[int]] = defaultdict(Counter)
     served: dict[str, list[int]] = defaultdict(list)
     for record in records:
-        if record["kind"] in ("done", "given up") and record["who"] >= 0:
+        if record["kind"] in ("done", "given up") and record["who"] >= 0 and record["step"] in DECK:
             steps[record["way"]][record["who"]] += record["kind"] == "done"
         elif record["kind"] == "served":
             served[record["flood"]].append(record["owner"])
-    found = {f"steps taken, {way}": jain(list(counts.values())) for way, counts in sorted(steps.items())}
+    found = {
+        f"steps taken, {way}": jain(list(counts.values()))
+        for way, counts in sorted(steps.items())
+        if sum(counts.values()) >= LEAST_STEPS * len(counts)
+    }
     for number, owners in enumerate(served.values(), start=1):
         half = Counter(owners[: len(owners) // 2])
         found[f"flood {number}, served at half time"] = jain([half[owner] for owner in set(owners)])
@@ -255,7 +262,7 @@ def _recovered(found: Sequence[Recovery]) -> Verdict:
 def _fair(found: dict[str, float]) -> Verdict:
     claim = f"Jain's index between users of like demand is at least {LEAST_FAIR}"
     if not found:
-        return Verdict(claim, "nobody took a step", None)
+        return Verdict(claim, "too few steps to tell", None)
     worst = min(found, key=lambda each: found[each])
     return Verdict(claim, f"at least {found[worst]:.3f} ({worst})", found[worst] >= LEAST_FAIR)
 

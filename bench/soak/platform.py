@@ -24,6 +24,8 @@ STOP_SECONDS = 90.0
 LOG = "platform.log"
 MAX_WAITING = 128
 """Requests that wait for the engine: what two cores do in about half a minute. A longer queue only hides that."""
+PREFIX_BYTES = 128 << 20
+"""Of the prefix cache: full within a process's warm-up, so that its filling is not taken for a leak."""
 _PORTS = ("--port", "--features-port", "--autosteer-port", "--gateway-port")
 _MODULES = {
     "services.inference": "inference",
@@ -117,6 +119,7 @@ def running(folder: Path, logs: Path, database: Mapping[str, str]) -> Iterator[P
     """`hearth up` on free ports, what it keeps in one folder, its log in another. `database`: URLs by settings."""
     environment = {
         "HEARTH_INFERENCE_MAX_WAITING": str(MAX_WAITING),
+        "HEARTH_INFERENCE_PREFIX_BYTES": str(PREFIX_BYTES),
         **{name: value for name, value in os.environ.items() if _passes(name)},
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos/gen'}",
         "COLUMNS": "200",

@@ -107,8 +107,9 @@ def test_users_of_like_demand_are_compared_and_floods_at_half_time() -> None:
     assert fairness(greedy)["flood 1, served at half time"] == pytest.approx(0.5)
     assert verdict(records + served, "Jain") is True
     assert verdict(records + greedy, "Jain") is False
-    lonely = [*records, {**done(4), "kind": "given up"}]  # who got nothing counts too
+    lonely = [*records, *records, {**done(4), "kind": "given up"}]  # who got nothing counts too
     assert fairness(lonely)["steps taken, grpc"] == pytest.approx(4 / 5)
+    assert fairness([done(0), done(1), done(1)]) == {}  # too few to tell
 
 
 def test_recovery_is_the_slowest_first_good_answer_after_a_kill() -> None:
