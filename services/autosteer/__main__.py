@@ -22,7 +22,9 @@ from services.autosteer.standing import tell_queue
 from services.autosteer.suggesting import Suggesting
 from services.database.database import Database
 from services.database.settings import DatabaseSettings, UnusableDatabase
+from services.keys import access
 from services.rpc import telemetry
+from services.rpc.access import Authenticator
 from services.rpc.calls import Deadlines
 from services.rpc.logs import configure
 from services.rpc.server import RunningServer, ServerSettings, serve
@@ -45,18 +47,19 @@ async def _run(settings: AutoSteerSettings, stack: AsyncExitStack) -> int:
     database = Database(DatabaseSettings(settings.sql))
     stack.push_async_callback(database.close)
     inference_of, catalogue = await stack.enter_async_context(
-        clients_of(settings.inference, settings.features, settings.tls)
+        clients_of(settings.inference, settings.features, settings.tls, settings.inference_by_model)
     )
     wakeups = BrokerWakeups(make_app(settings.broker), settings.broker)
     ledger = Ledger(database, QueueLimits(settings.max_queued, settings.max_queued_per_owner))
     encoder = LazyEncoder(settings.encoder, settings.threads)
     servicer = AutoSteerServicer(
-        Creation(ledger, inference_of, wakeups.try_to_send),
+        Creation(ledger, inference_of, wakeups.try_to_send, settings.judge_endpoints),
         ledger,
         EventLog(database, settings.poll_seconds),
         Suggesting(inference_of, catalogue, encoder.get),
     )
-    server = await _serve(settings, servicer)
+    authenticator = await stack.enter_async_context(access.opened(settings.access))
+    server = await _serve(settings, servicer, authenticator)
 
     async def prepare() -> None:
         await database.upgrade(MIGRATIONS)
@@ -78,7 +81,9 @@ async def _run(settings: AutoSteerSettings, stack: AsyncExitStack) -> int:
     return 0
 
 
-async def _serve(settings: AutoSteerSettings, servicer: AutoSteerServicer) -> RunningServer:
+async def _serve(
+    settings: AutoSteerSettings, servicer: AutoSteerServicer, authenticator: Authenticator | None
+) -> RunningServer:
     return await serve(
         {AUTOSTEER: lambda s: add_AutoSteerServiceServicer_to_server(servicer, s)},
         ServerSettings(
@@ -89,6 +94,7 @@ async def _serve(settings: AutoSteerSettings, servicer: AutoSteerServicer) -> Ru
             tls=settings.tls,
         ),
         serving=False,
+        authenticator=authenticator,
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from services.autosteer.codec import to_json
+from services.autosteer.judges.allowed import check_endpoint
 from services.autosteer.ledger import Asking, Ledger
 from services.autosteer.limits import check
 from services.autosteer.record import JobRecord
@@ -37,8 +38,10 @@ class Creation:
         ledger: Ledger,
         inference_of: Callable[[str], Inference],
         announce: Callable[[], Awaitable[None]],
+        judge_endpoints: Sequence[str] | None = None,
     ) -> None:
-        """`announce` wakes a worker; where it cannot, the job is found later."""
+        """`announce` wakes a worker; where it cannot, the job is found later. `judge_endpoints`: see AutoSteerSettings."""
+        self._judge_endpoints = judge_endpoints
         self._ledger, self._inference_of, self._announce = ledger, inference_of, announce
 
     async def create(self, owner: str, wish: Wish) -> JobRecord:
@@ -47,6 +50,7 @@ class Creation:
         Raises InvalidField, AlreadyExists, QueueFull, and DependencyUnavailable where it cannot be checked now.
         """
         check(wish.spec)
+        check_endpoint(wish.spec.judge, self._judge_endpoints)
         asking = Asking(
             owner, wish.request_id, content_digest("create", to_json(wish.spec), str(wish.has_seed))
         )

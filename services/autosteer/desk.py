@@ -68,11 +68,12 @@ class Desk:
         temperature: float,
         places: int = PLACES,
         saw: Callable[[int, float], None] = lambda texts, seconds: None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`saw` hears how many texts were judged and how many seconds that took."""
+        """`saw` hears how many texts were judged and how many seconds of the clock `now` that took."""
         self._inference, self._judge = inference, judge
         self._tokens, self._temperature = tokens, temperature
-        self._places, self._saw = asyncio.Semaphore(places), saw
+        self._places, self._saw, self._now = asyncio.Semaphore(places), saw, now
         self._plain: dict[Place, Plain] = {}
 
     async def write(self, wanted: Sequence[Wanted]) -> list[str]:
@@ -113,7 +114,7 @@ class Desk:
 
     async def judged(self, wanted: Sequence[Wanted]) -> list[Sample]:
         """Texts with their scores. The judge sees only those that the rules let through."""
-        started = time.monotonic()
+        started = self._now()
         written = await self.losses(wanted)
         plain = await self.plain([each.place for each in wanted])
         asked = {
@@ -122,7 +123,7 @@ class Desk:
             if loss <= HOPELESS_LOSS
         }
         scores = dict(zip(asked, await self._judge(list(asked.values())), strict=True))
-        self._saw(len(wanted), time.monotonic() - started)
+        self._saw(len(wanted), self._now() - started)
         return [
             sample_of(each.place.prompt.question, each.place.seed, text, scores.get(n, _hopeless(loss)))
             for n, (each, (text, loss)) in enumerate(zip(wanted, written, strict=True))

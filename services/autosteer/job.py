@@ -93,10 +93,11 @@ class Job:
         tell: Tell,
         encode: Encode,
         key: str,
+        now: Callable[[], float],
     ) -> Job:
         """A job where it was left. Raises InvalidField where model or SAE are not served."""
         plan = plan_of(spec)
-        clock = Clock(plan.seconds, float(await checkpoints.get(_CLOCK) or 0.0))
+        clock = Clock(plan.seconds, float(await checkpoints.get(_CLOCK) or 0.0), now)
         brief = Brief(
             behavior_of(spec),
             instruction_of(spec),
@@ -106,7 +107,7 @@ class Job:
         served = await inference.served(spec.model, spec.sae)
         judge = make_judge(spec.judge, Bench(brief, encode, inference, key))
         pace = Pace()
-        desk = Desk(inference, judge, tokens=plan.tokens, temperature=spec.temperature, saw=pace.saw)
+        desk = Desk(inference, judge, tokens=plan.tokens, temperature=spec.temperature, saw=pace.saw, now=now)
         return cls(
             spec,
             plan,
@@ -150,13 +151,17 @@ class Job:
 
     async def within(self, share: float, work: Coroutine[Any, Any, T]) -> T | None:
         """What work returns; None where it is not done when this share of the budget is spent."""
+        task = asyncio.create_task(work)
         try:
-            async with asyncio.timeout(max(0.0, share * self.clock.limit - self.clock.spent)) as limit:
-                return await work
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            return None
+            while not task.done():
+                left = share * self.clock.limit - self.clock.spent
+                if left <= 0:
+                    return None
+                await asyncio.wait({task}, timeout=left)  # the clock may have stood still meanwhile
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def progress(self, stage: Stage) -> Told:
         """Tells how far a stage is."""

@@ -60,13 +60,13 @@ class Leases:
         self._database = database
         self.seconds = seconds
 
-    async def claim(self, *, quick_only: bool = False) -> Lease | None:
-        """The job whose turn it is; None where none is due.
+    async def claim(self, *, quick: bool = True, slow: bool = True) -> Lease | None:
+        """The job whose turn it is, of the quick ones, of the others, or of all; None where none is due.
 
         Quick jobs go first. Among equals it is the owner who has the fewest jobs running, then the one who was
         served longest ago: a queue of a hundred jobs keeps nobody else from the next free place.
         """
-        return await self._database.write(partial(_claim, seconds=self.seconds, quick_only=quick_only))
+        return await self._database.write(partial(_claim, seconds=self.seconds, quick=quick, slow=slow))
 
     async def renew(self, lease: Lease) -> None:
         """Holds the job for longer. Raises LeaseLost."""
@@ -151,7 +151,7 @@ def _held(session: Session, lease: Lease) -> JobRow:
     return row
 
 
-def _claim(session: Session, seconds: float, quick_only: bool) -> Lease | None:
+def _claim(session: Session, seconds: float, quick: bool, slow: bool) -> Lease | None:
     now = datetime.now(UTC)
     running = case((JobRow.state == JobState.RUNNING, 1))
     owners = (
@@ -160,8 +160,10 @@ def _claim(session: Session, seconds: float, quick_only: bool) -> Lease | None:
         .subquery()
     )
     waiting = select(JobRow.id).where(JobRow.state == JobState.QUEUED, JobRow.due <= now)
-    if quick_only:
+    if not slow:
         waiting = waiting.where(JobRow.turn == TURNS[Tier.QUICK])
+    if not quick:
+        waiting = waiting.where(JobRow.turn != TURNS[Tier.QUICK])
     in_turn = waiting.join(owners, owners.c.owner == JobRow.owner).order_by(
         JobRow.turn,
         owners.c.running,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from services.autosteer.causal import causal_filter
 from services.autosteer.ceiling import ceilings
@@ -51,15 +52,16 @@ async def run(
     *,
     encode: Encode,
     judge_key: str = "",
+    now: Callable[[], float] = time.monotonic,
 ) -> Result:
     """Searches for edits that bring the behaviour about.
 
-    `encode` is the sentence encoder; `judge_key` the bearer token of a judge's endpoint, where it needs one. Run again
-    with the same checkpoints it goes on where it was. Raises Cancelled once `cancelled` is set, at once even inside a
-    generation; DependencyUnavailable where inference, features or a judge's endpoint do not answer; InvalidField where
+    `encode` is the sentence encoder; `judge_key` the bearer token of a judge's endpoint, where it needs one; `now` a
+    clock in seconds, by which the budget is kept. Run again with the same checkpoints it goes on where it was. Raises
+    Cancelled once `cancelled` is set, at once even inside a generation; DependencyUnavailable where inference, features or a judge's endpoint do not answer; InvalidField where
     the spec names what is not served.
     """
-    job = await Job.begin(spec, inference, catalogue, checkpoints, tell, encode, judge_key)
+    job = await Job.begin(spec, inference, catalogue, checkpoints, tell, encode, judge_key, now)
     work = asyncio.create_task(_stages(job))
     stop = asyncio.create_task(cancelled.wait())
     try:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from services.autosteer import metrics
 from services.autosteer.checkpoints import Kept
@@ -14,7 +14,8 @@ from services.autosteer.job import Cancelled
 from services.autosteer.leases import Lease, LeaseLost, Leases
 from services.autosteer.pipeline import run
 from services.autosteer.record import Failure
-from services.autosteer.spec import Result
+from services.autosteer.right_of_way import RightOfWay, StandingAside
+from services.autosteer.spec import Result, Tier
 from services.autosteer.upstream import FeatureCatalogue, Inference
 from services.database.database import Database
 from services.errors import DependencyUnavailable, HearthError
@@ -30,7 +31,7 @@ Drive = Callable[[Lease, Kept, asyncio.Event], Awaitable[Result]]
 
 
 class Runner:
-    """Runs jobs on the event loop; `places` at once, `for_all` of them for jobs that are not quick."""
+    """Runs jobs on the event loop; so many quick ones at once, and so many that are not."""
 
     def __init__(
         self,
@@ -38,13 +39,15 @@ class Runner:
         leases: Leases,
         drive: Drive,
         *,
-        for_all: int,
+        quick_at_once: int,
+        slow_at_once: int,
         poll_seconds: float,
     ) -> None:
         self._database, self._leases, self._drive = database, leases, drive
-        self._for_all, self._poll = for_all, poll_seconds
+        self._most = {True: quick_at_once, False: slow_at_once}
+        self._running = {True: 0, False: 0}
+        self._poll = poll_seconds
         self._stopping = asyncio.Event()
-        self._slow = 0
         self._claiming = asyncio.Lock()
 
     def stop(self) -> None:
@@ -56,16 +59,19 @@ class Runner:
         async with self._claiming:  # so that two claims do not both take the last place
             if self._stopping.is_set():
                 return False
-            lease = await self._leases.claim(quick_only=self._slow >= self._for_all)
-            is_slow = lease is not None and lease.spec.budget.tier != "quick"
-            self._slow += is_slow
-        if lease is None:
-            return False
+            free = {quick: self._running[quick] < most for quick, most in self._most.items()}
+            lease = (
+                await self._leases.claim(quick=free[True], slow=free[False]) if any(free.values()) else None
+            )
+            if lease is None:
+                return False
+            is_quick = lease.spec.budget.tier is Tier.QUICK
+            self._running[is_quick] += 1
         try:
             with _span(lease):
                 await self._run(lease)
         finally:
-            self._slow -= is_slow
+            self._running[is_quick] -= 1
         return True
 
     async def _run(self, lease: Lease) -> None:
@@ -157,18 +163,23 @@ def pipeline_drive(
     encode: Callable[[], Awaitable[object]],
     judge_key: str,
 ) -> Drive:
-    """Runs the pipeline; `inference_of` makes a client for an owner, `encode` loads the sentence encoder."""
+    """Runs the pipeline; `inference_of` makes a client for an owner, `encode` loads the sentence encoder. While quick
+    jobs run, others wait."""
+    way = RightOfWay()
 
     async def drive(lease: Lease, kept: Kept, stop: asyncio.Event) -> Result:
-        return await run(
-            lease.spec,
-            inference_of(lease.owner),
-            catalogue,
-            kept,
-            kept.tell,
-            stop,
-            encode=await encode(),  # type: ignore[arg-type]
-            judge_key=judge_key,
-        )
+        is_quick, inference = lease.spec.budget.tier is Tier.QUICK, inference_of(lease.owner)
+        with way.taken() if is_quick else nullcontext():
+            return await run(
+                lease.spec,
+                inference if is_quick else StandingAside(inference, way),
+                catalogue,
+                kept,
+                kept.tell,
+                stop,
+                encode=await encode(),  # type: ignore[arg-type]
+                judge_key=judge_key,
+                now=time.monotonic if is_quick else way.now,
+            )
 
     return drive

@@ -6,11 +6,13 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Self
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.database.settings import sqlite_url
+from services.keys.settings import AccessSettings
 from services.rpc.tls import TlsSettings
 
 _LONGEST_SOCKET = 100
@@ -41,6 +43,8 @@ class AutoSteerSettings(BaseSettings):
     """Redis or Valkey, such as redis://redis:6379/0; REDIS_URL says it too. Empty: that of `hearth up`."""
     inference: str = "localhost:50051"
     """Where the inference service listens."""
+    inference_by_model: dict[str, str] = Field(default_factory=dict)
+    """Where it listens for models that have servers of their own, as JSON: {"Qwen/Qwen3-8B": "dns:///qwen:50051"}."""
     features: str = "localhost:50052"
     """Where the features process listens."""
     encoder: Path | None = None
@@ -48,11 +52,17 @@ class AutoSteerSettings(BaseSettings):
     threads: int = Field(default=1, ge=1)
     """Threads of the encoder."""
     judge_key: SecretStr = SecretStr("")
-    """Bearer token for endpoints that judge, if they ask for one. Every job's endpoint gets it."""
-    concurrency: int = Field(default=4, ge=1, le=64)
-    """Jobs that a worker runs at once."""
+    """Bearer token for endpoints that judge, if they ask for one. All of `judge_endpoints` get it."""
+    judge_endpoints: list[str] | None = None
+    """Where jobs may have texts judged: beginnings of URLs, as JSON: ["https://judge.example/v1/"]. Unset, anywhere: then
+    whoever makes jobs can send requests from here, to inner addresses too."""
+    concurrency: int = Field(default=2, ge=1, le=64)
+    """Jobs that a worker runs at once. A budget is kept in seconds, so they should not have to share an engine that one
+    of them fills: two suit a CPU (while the quick one runs, the other stands aside), a GPU takes more."""
     reserved_for_quick: int = Field(default=1, ge=0)
     """Places of these that only quick jobs take; at least one place takes all."""
+    quick_at_once: int = Field(default=1, ge=1)
+    """Quick jobs that a worker runs at once."""
     lease_seconds: float = Field(default=15.0, ge=1)
     """After how long a job is taken from a worker that is not heard of."""
     reconcile_seconds: float = Field(default=2.0, gt=0)
@@ -73,6 +83,14 @@ class AutoSteerSettings(BaseSettings):
     """DEBUG, INFO, WARNING or ERROR."""
     tls: TlsSettings = Field(default_factory=TlsSettings)
     """HEARTH_TLS_*, which all processes read: see services/rpc/tls.py."""
+    access: AccessSettings = Field(default_factory=AccessSettings)
+    """HEARTH_KEYS_*, which all gRPC processes read: see services/keys/settings.py."""
+
+    @model_validator(mode="after")
+    def _key_for_whom(self) -> Self:
+        if self.judge_key.get_secret_value() and self.judge_endpoints is None:
+            raise ValueError("HEARTH_AUTOSTEER_JUDGE_KEY needs HEARTH_AUTOSTEER_JUDGE_ENDPOINTS: who may get it")
+        return self
 
     @property
     def sql(self) -> str:
@@ -97,3 +115,8 @@ class AutoSteerSettings(BaseSettings):
     def for_all(self) -> int:
         """Jobs that are not quick that a worker runs at once."""
         return max(1, self.concurrency - self.reserved_for_quick)
+
+    @property
+    def for_quick(self) -> int:
+        """Quick jobs that a worker runs at once."""
+        return min(self.concurrency, self.quick_at_once)

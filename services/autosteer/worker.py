@@ -60,7 +60,7 @@ class Worker:
         self._stack.push_async_callback(database.close)
         await _upgraded(database)
         inference_of, catalogue = await self._stack.enter_async_context(
-            clients_of(settings.inference, settings.features, settings.tls)
+            clients_of(settings.inference, settings.features, settings.tls, settings.inference_by_model)
         )
         encoder = LazyEncoder(settings.encoder, settings.threads)
         leases = Leases(database, settings.lease_seconds)
@@ -69,7 +69,8 @@ class Worker:
             database,
             leases,
             pipeline_drive(inference_of, catalogue, encoder.get, key),
-            for_all=settings.for_all,
+            quick_at_once=settings.for_quick,
+            slow_at_once=settings.for_all,
             poll_seconds=settings.poll_seconds,
         )
         self._reconciler = Reconciler(database, self._wakeups, settings.reconcile_seconds)

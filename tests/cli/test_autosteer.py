@@ -102,7 +102,9 @@ async def started(folder: Path, stack: AsyncExitStack) -> RunningServer:
     stack.push_async_callback(database.close)
     await database.upgrade(MIGRATIONS)
     ledger = Ledger(database, QueueLimits(10, 10))
-    runner = Runner(database, Leases(database, 60.0), drive, for_all=1, poll_seconds=0.01)
+    runner = Runner(
+        database, Leases(database, 60.0), drive, quick_at_once=1, slow_at_once=1, poll_seconds=0.01
+    )
     working: set[asyncio.Task[bool]] = set()
 
     async def announce() -> None:

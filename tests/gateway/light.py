@@ -220,7 +220,8 @@ async def _autosteer(folder: Path, inference: str, features: str, stack: AsyncEx
         database,
         Leases(database, 30.0),
         pipeline_drive(inference_of, catalogue, encode, ""),
-        for_all=2,
+        quick_at_once=2,
+        slow_at_once=2,
         poll_seconds=0.05,
     )
 

@@ -49,9 +49,18 @@ async def test_quick_jobs_go_first_and_owners_are_served_in_turn(jobs: Jobs) -> 
 
 async def test_a_place_for_quick_jobs_takes_no_other(jobs: Jobs) -> None:
     await jobs.make()
-    assert await jobs.leases.claim(quick_only=True) is None
+    assert await jobs.leases.claim(slow=False) is None
     await jobs.make(tier=Tier.QUICK)
-    assert await jobs.leases.claim(quick_only=True) is not None
+    assert await jobs.leases.claim(slow=False) is not None
+
+
+async def test_where_a_quick_job_runs_the_next_one_waits_and_others_do_not(jobs: Jobs) -> None:
+    await jobs.make(tier=Tier.QUICK)
+    assert await jobs.leases.claim(quick=False) is None
+    slow = await jobs.make()
+    taken = await jobs.leases.claim(quick=False)
+    assert taken is not None
+    assert taken.job_id == slow.id
 
 
 async def test_workers_that_reach_for_jobs_at_once_take_each_job_once(jobs: Jobs) -> None:

@@ -19,7 +19,7 @@ RESULT = Result(trial(0), (), None, Verdict(Decision.USE, "it works"), JudgeRepo
 
 
 def runner(jobs: Jobs, drive: Drive) -> Runner:
-    return Runner(jobs.database, jobs.leases, drive, for_all=1, poll_seconds=0.01)
+    return Runner(jobs.database, jobs.leases, drive, quick_at_once=1, slow_at_once=1, poll_seconds=0.01)
 
 
 def raising(error: Exception) -> Drive:
@@ -125,3 +125,25 @@ async def test_the_last_place_is_kept_for_quick_jobs(jobs: Jobs) -> None:
     await generating.began.wait()
     worker.stop()
     assert await asyncio.gather(first, second) == [True, True]
+
+
+async def test_quick_jobs_run_one_after_the_other_beside_one_that_is_not(jobs: Jobs) -> None:
+    began: list[Tier] = []
+    go_on = asyncio.Event()
+
+    async def drive(lease: Lease, kept: Kept, stop: asyncio.Event) -> Result:
+        began.append(lease.spec.budget.tier)
+        await go_on.wait()
+        return RESULT
+
+    for tier in (Tier.QUICK, Tier.QUICK, Tier.DEFAULT, Tier.DEFAULT):
+        await jobs.make(tier=tier)
+    working = runner(jobs, drive)
+    both = [asyncio.create_task(working.one()) for _ in range(2)]
+    while len(began) < 2:
+        await asyncio.sleep(0.01)
+    assert began == [Tier.QUICK, Tier.DEFAULT]
+    assert not await working.one()
+    go_on.set()
+    assert all(await asyncio.gather(*both))
+    assert [await working.one() for _ in range(3)] == [True, True, False]
