@@ -22,6 +22,8 @@ class GatewaySettings(KeysSettings):
     """The port; 0 takes a free one."""
     inference: str = "localhost:50051"
     """Where the inference service listens."""
+    inference_by_model: dict[str, str] = Field(default_factory=dict)
+    """Where it listens for models that have servers of their own, as JSON: {"Qwen/Qwen3-8B": "dns:///qwen:50051"}."""
     features: str = "localhost:50052"
     """Where the features process listens."""
     autosteer: str = "localhost:50053"

@@ -11,8 +11,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hearth.v1 import autosteer_service_pb2_grpc, feature_service_pb2_grpc, variant_service_pb2_grpc
 from hearth.v1 import inference_service_pb2_grpc as inference_grpc
 from services.gateway.settings import GatewaySettings
+from services.rpc.by_model import ModelChannel, connect_by_model
 from services.rpc.channel import connect as channel_to
 
+INFERENCE = "hearth.v1.InferenceService"
 HEALTH_SECONDS = 2.0
 """How long a service may take to say whether it serves."""
 
@@ -44,15 +46,14 @@ def connect(settings: GatewaySettings) -> Services:
 
     Raises OSError where a file of TLS is of no use.
     """
+    to_inference = connect_by_model(settings.inference, settings.inference_by_model, tls=settings.tls)
     channels = {
-        "inference": channel_to(settings.inference, tls=settings.tls),
+        **_by_server(to_inference),
         "features": channel_to(settings.features, tls=settings.tls),
         "autosteer": channel_to(settings.autosteer, tls=settings.tls),
     }
     # The generated functions return the stub of the channel's kind, which their types do not say for all versions.
-    inference: inference_grpc.InferenceServiceAsyncStub = inference_grpc.InferenceServiceStub(
-        channels["inference"]
-    )
+    inference: inference_grpc.InferenceServiceAsyncStub = inference_grpc.InferenceServiceStub(to_inference)
     features: feature_service_pb2_grpc.FeatureServiceAsyncStub = feature_service_pb2_grpc.FeatureServiceStub(
         channels["features"]
     )
@@ -63,6 +64,14 @@ def connect(settings: GatewaySettings) -> Services:
         autosteer_service_pb2_grpc.AutoSteerServiceStub(channels["autosteer"])
     )
     return Services(inference, features, variants, autosteer, channels)
+
+
+def _by_server(channel: grpc.aio.Channel) -> dict[str, grpc.aio.Channel]:
+    """Inference's servers, by the names under which they are told to be away."""
+    if not isinstance(channel, ModelChannel):
+        return {"inference": channel}
+    others = {model: each for model, each in channel.by_model.items() if each is not channel.first}
+    return {"inference": channel.first} | {f"inference of {model}": each for model, each in others.items()}
 
 
 async def _serves(channel: grpc.aio.Channel) -> bool:
