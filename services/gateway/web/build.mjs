@@ -1,4 +1,5 @@
-// Builds the page into dist/ and records which sources it was built from, so that a test without Node can tell
+// Builds the page into dist/ and records which sources (and which OpenAPI document, from which the client is
+// generated) it was built from, so that a test without Node can tell
 // whether the two belong together.
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -6,6 +7,7 @@ import { join } from "node:path";
 import { build } from "vite";
 
 const FILES = [
+  "../rest/openapi.json",
   "build.mjs",
   "index.html",
   "package.json",

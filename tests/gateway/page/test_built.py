@@ -11,7 +11,15 @@ import pytest
 
 WEB = Path(__file__).parents[3] / "services/gateway/web"
 DIST = WEB / "dist"
-FILES = ("build.mjs", "index.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts")
+FILES = (
+    "../rest/openapi.json",
+    "build.mjs",
+    "index.html",
+    "package.json",
+    "package-lock.json",
+    "tsconfig.json",
+    "vite.config.ts",
+)
 
 
 def test_the_built_page_is_that_of_these_sources() -> None:
@@ -31,6 +39,16 @@ def test_building_the_page_again_gives_the_same_bytes(tmp_path: Path) -> None:
     assert node is not None
     subprocess.run([node, "build.mjs", str(tmp_path)], cwd=WEB, check=True, capture_output=True)
     assert contents(tmp_path) == contents(DIST)
+
+
+@pytest.mark.skipif(
+    not (WEB / "node_modules").is_dir(), reason="the page's toolchain is not set up (make page)"
+)
+def test_the_pages_client_is_that_of_the_openapi_document(tmp_path: Path) -> None:
+    made = tmp_path / "schema.d.ts"
+    command = ["node_modules/.bin/openapi-typescript", "../rest/openapi.json", "--output", str(made)]
+    subprocess.run(command, cwd=WEB, check=True, capture_output=True)
+    assert made.read_text() == (WEB / "src/api/schema.d.ts").read_text()
 
 
 def test_the_page_holds_no_inline_script_and_names_no_other_host() -> None:
