@@ -124,6 +124,34 @@ lifecycle:
 {{- include "hearth.tlsEnv" . }}
 {{- end -}}
 
+{{/* What the processes are told that answer gRPC: how to leave, and whom to believe. With TLS, whoever is not believed
+needs a key; without it nobody can prove who they are, and network policies keep others out. */}}
+{{- define "hearth.serverEnv" -}}
+- name: HEARTH_LEAVE_SECONDS
+  value: {{ int .root.Values.leaveSeconds | quote }}
+{{- if .root.Values.tls.enabled }}
+{{- include "hearth.databaseEnv" (dict "root" .root "name" "HEARTH_KEYS_DATABASE_URL" "bare" .bare) }}
+- name: HEARTH_KEYS_TRUSTED
+  value: {{ include "hearth.trusted" . | fromJsonArray | toJson | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* Names of certificates, as JSON. */}}
+{{- define "hearth.trusted" -}}
+{{- $tls := .root.Values.tls -}}
+{{- if $tls.trusted -}}
+{{- toJson $tls.trusted -}}
+{{- else if $tls.certManager.enabled -}}
+{{- $names := list -}}
+{{- range list "gateway" "autosteer" "worker" "tools" -}}
+{{- $names = append $names (include "hearth.name" (dict "root" $.root "component" .)) -}}
+{{- end -}}
+{{- toJson $names -}}
+{{- else -}}
+{{- list (required "tls.trusted or tls.serverName names whom to believe, with tls.existingSecret" $tls.serverName) | toJson -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "hearth.tlsEnv" -}}
 {{- if .root.Values.tls.enabled }}
 - name: HEARTH_TLS_CERTIFICATE

@@ -4,26 +4,31 @@
 {{- default (printf "%s-stores" (include "hearth.fullname" .root)) .root.Values.storesSecret -}}
 {{- end -}}
 
-{{/* The URL of the database as variable "name", and its password, which libpq takes from PGPASSWORD. */}}
+{{/* The URL of the database as variable "name", and its password, which libpq takes from PGPASSWORD; that is left out
+where "bare" says that it is there already. */}}
 {{- define "hearth.databaseEnv" -}}
 {{- $values := .root.Values.postgresql -}}
 {{- if $values.enabled }}
 - name: {{ .name }}
   value: postgresql+psycopg://hearth@{{ include "hearth.name" (dict "root" .root "component" "postgresql") }}:5432/hearth
+{{- if not .bare }}
 - name: PGPASSWORD
   valueFrom:
     secretKeyRef:
       name: {{ include "hearth.storesSecret" . }}
       key: postgresql-password
+{{- end }}
 {{- else }}
 {{- $external := $values.external }}
 - name: {{ .name }}
   value: postgresql+psycopg://{{ $external.user }}@{{ required "postgresql.external.host is needed where postgresql.enabled is false" $external.host }}:{{ int $external.port }}/{{ $external.database }}?sslmode={{ $external.sslMode }}
+{{- if not .bare }}
 - name: PGPASSWORD
   valueFrom:
     secretKeyRef:
       name: {{ required "postgresql.external.existingSecret holds the password" $external.existingSecret }}
       key: {{ $external.key }}
+{{- end }}
 {{- end }}
 {{- end -}}
 
