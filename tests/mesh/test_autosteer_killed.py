@@ -19,7 +19,9 @@ PASSING = ("sequence", "time", "elapsed")
 pytestmark = pytest.mark.model
 
 
-@pytest.fixture(params=["valkey and sqlite", "redis and postgresql"])
+@pytest.fixture(
+    params=["valkey and sqlite", pytest.param("redis and postgresql", marks=pytest.mark.platform)]
+)
 def stack(request: pytest.FixtureRequest, sentence_encoder: Path, tmp_path: Path) -> Iterator[Stack]:
     """Everything that a job needs, in processes of its own."""
     if request.param == "valkey and sqlite":
