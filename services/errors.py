@@ -26,6 +26,8 @@ class Reason(StrEnum):
     DEPENDENCY_UNAVAILABLE = "DEPENDENCY_UNAVAILABLE"
     IMPORT_INCOMPLETE = "IMPORT_INCOMPLETE"
     ENGINE_UNSUPPORTED = "ENGINE_UNSUPPORTED"
+    KEY_REFUSED = "KEY_REFUSED"
+    NOT_ALLOWED = "NOT_ALLOWED"
     INTERNAL = "INTERNAL"
 
 
@@ -173,3 +175,18 @@ class EngineUnsupported(HearthError):
 
     def __init__(self, what: str, engine: str, why: str, *, field: str = "") -> None:
         super().__init__(f"{what}: not on the engine {engine}: {why}; see docs/engines.md", field=field)
+
+
+class Unauthenticated(HearthError):
+    """The caller shows no valid key, and is not trusted without one."""
+
+    reason = Reason.KEY_REFUSED
+
+    def __init__(self) -> None:
+        super().__init__("no valid API key: send one as metadata, `authorization: Bearer KEY`")
+
+
+class NotAllowed(HearthError):
+    """The caller is known, and may not do this."""
+
+    reason = Reason.NOT_ALLOWED

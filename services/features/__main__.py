@@ -17,6 +17,7 @@ from services.features.database.schema import MIGRATIONS
 from services.features.embedding import Embedding
 from services.features.embedding_cache import EmbeddingCache
 from services.features.encoders import minilm_loader
+from services.features.metrics import catalogue_behind, measured
 from services.features.revisions import Revisions
 from services.features.servicer import FeatureServicer
 from services.features.settings import FeaturesSettings
@@ -25,7 +26,9 @@ from services.features.store.open import open_store
 from services.features.store.server_connection import QdrantSettings
 from services.features.variants import Variants
 from services.features.variants_servicer import VariantsServicer
+from services.keys import access
 from services.rpc import telemetry
+from services.rpc.access import Authenticator
 from services.rpc.calls import Deadlines
 from services.rpc.logs import configure
 from services.rpc.server import RunningServer, ServerSettings, serve
@@ -46,7 +49,7 @@ async def main(settings: FeaturesSettings) -> int:
 
 
 async def _run(settings: FeaturesSettings, stack: AsyncExitStack) -> int:
-    store = await _open_store(settings)
+    store = measured(await _open_store(settings))
     stack.push_async_callback(store.close)
     database = Database(DatabaseSettings(settings.sql))
     stack.push_async_callback(database.close)
@@ -54,7 +57,9 @@ async def _run(settings: FeaturesSettings, stack: AsyncExitStack) -> int:
     stack.push_async_callback(embedding.close)
     embedding.start()
     catalogue = Catalogue(store, Revisions(database), embedding)
-    server = await _serve(settings, FeatureServicer(catalogue), VariantsServicer(Variants(database)))
+    authenticator = await stack.enter_async_context(access.opened(settings.access))
+    variants = VariantsServicer(Variants(database))
+    server = await _serve(settings, FeatureServicer(catalogue), variants, authenticator)
 
     rebuilds: set[asyncio.Task[None]] = set()
 
@@ -73,6 +78,7 @@ async def _run(settings: FeaturesSettings, stack: AsyncExitStack) -> int:
 
     pings = {"vector_store": store.ping, "database": database.ping}
     watch = Watch(pings, prepare, lambda: catalogue.changes.behind, report, settings.watch_seconds)
+    catalogue_behind(lambda: catalogue.changes.behind)
     watching = asyncio.create_task(watch.run())
     stopped = asyncio.create_task(server.stopped())
     await asyncio.wait({watching, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -97,7 +103,10 @@ async def _open_store(settings: FeaturesSettings) -> VectorStore:
 
 
 async def _serve(
-    settings: FeaturesSettings, features: FeatureServicer, variants: VariantsServicer
+    settings: FeaturesSettings,
+    features: FeatureServicer,
+    variants: VariantsServicer,
+    authenticator: Authenticator | None,
 ) -> RunningServer:
     return await serve(
         {
@@ -112,6 +121,7 @@ async def _serve(
             tls=settings.tls,
         ),
         serving=False,
+        authenticator=authenticator,
     )
 
 

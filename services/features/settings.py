@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.database.settings import sqlite_url
+from services.keys.settings import AccessSettings
 from services.rpc.tls import TlsSettings
 
 
@@ -52,6 +53,8 @@ class FeaturesSettings(BaseSettings):
     """DEBUG, INFO, WARNING or ERROR."""
     tls: TlsSettings = Field(default_factory=TlsSettings)
     """HEARTH_TLS_*, which all processes read: see services/rpc/tls.py."""
+    access: AccessSettings = Field(default_factory=AccessSettings)
+    """HEARTH_KEYS_*, which all gRPC processes read: see services/keys/settings.py."""
 
     @property
     def sql(self) -> str:

@@ -92,11 +92,16 @@ def extract_member(source: WheelFile, wheel: Path, folder: Path) -> Path:
 
 
 def extract_folder(wheel: Path, prefix: str, folder: Path) -> None:
-    """Unpacks the files below ``prefix`` (which ends with ``/``) from a checked ``wheel`` into ``folder``."""
+    """Unpacks the files below ``prefix`` (which ends with ``/``) from a checked ``wheel`` into ``folder``.
+
+    Raises DownloadFailed for a file that would be written elsewhere.
+    """
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             if name.startswith(prefix) and not name.endswith("/"):
                 target = folder / name.removeprefix(prefix)
+                if not target.resolve().is_relative_to(folder.resolve()):
+                    raise DownloadFailed(f"{wheel.name} holds a file that belongs outside of it: {name}")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(name) as packed, target.open("wb") as out:
                     shutil.copyfileobj(packed, out, 1 << 20)

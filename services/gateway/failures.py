@@ -160,7 +160,7 @@ async def _named(problem: Problem, app: FastAPI) -> Problem:
 
 def _of_rpc(failure: RpcFailure) -> Problem:
     status = failure.code.name
-    if status not in HTTP_STATUS:
+    if status not in HTTP_STATUS or status == "UNAUTHENTICATED":  # then it is the gateway that is not trusted
         return _internal()
     http, retry_after = HTTP_STATUS[status], failure.retry_after
     if http in (429, 503) and retry_after is None:

@@ -8,15 +8,21 @@ import sys
 
 from hearth.v1 import inference_service_pb2 as pb
 from hearth.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
+from services.database.settings import UnusableDatabase
 from services.fetched.errors import SetupError
+from services.inference import metrics
 from services.inference.hosts import Hosts
 from services.inference.load import load_host
 from services.inference.sae.errors import SaeError
 from services.inference.selftest import SteeringBroken
 from services.inference.servicer import InferenceServicer
 from services.inference.settings import InferenceSettings
+from services.keys import access
+from services.rpc import telemetry
+from services.rpc.access import Authenticator
 from services.rpc.calls import Deadlines
 from services.rpc.logs import configure
+from services.rpc.metrics import serving
 from services.rpc.server import ServerSettings, serve
 
 SERVICE = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
@@ -24,6 +30,15 @@ SERVICE = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
 
 async def main(settings: InferenceSettings) -> int:
     """Listens at once, NOT_SERVING until the model is ready; returns when it has drained."""
+    try:
+        async with access.opened(settings.access) as authenticator:
+            return await _run(settings, authenticator)
+    except UnusableDatabase as problem:
+        logging.getLogger(__name__).error("cannot serve: %s", problem)
+        return 1
+
+
+async def _run(settings: InferenceSettings, authenticator: Authenticator | None) -> int:
     hosts = Hosts()
     servicer = InferenceServicer(hosts)
     server = await serve(
@@ -36,6 +51,7 @@ async def main(settings: InferenceSettings) -> int:
             tls=settings.tls,
         ),
         serving=False,
+        authenticator=authenticator,
     )
     stopped = asyncio.create_task(server.stopped())
     try:
@@ -44,6 +60,8 @@ async def main(settings: InferenceSettings) -> int:
         logging.getLogger(__name__).error("cannot serve %s: %s", settings.model, problem)
         return 1
     hosts.add(host)
+    metrics.tell_of(host)
+    serving(True)
     for name in ("", SERVICE):
         await server.set_serving(name, True)
     await stopped
@@ -54,4 +72,5 @@ async def main(settings: InferenceSettings) -> int:
 if __name__ == "__main__":
     chosen = InferenceSettings()
     configure(chosen.log_level)
+    telemetry.start("inference")
     sys.exit(asyncio.run(main(chosen)))

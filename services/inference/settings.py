@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.inference.embedded import EMBEDDED_MODEL_ID
+from services.keys.settings import AccessSettings
 from services.rpc.tls import TlsSettings
 
 MODELS_DIR = Path(__file__).parents[2] / "models"
@@ -66,3 +67,5 @@ class InferenceSettings(BaseSettings):
     """DEBUG, INFO, WARNING or ERROR."""
     tls: TlsSettings = Field(default_factory=TlsSettings)
     """HEARTH_TLS_*, which all processes read: see services/rpc/tls.py."""
+    access: AccessSettings = Field(default_factory=AccessSettings)
+    """HEARTH_KEYS_*, which all gRPC processes read: see services/keys/settings.py."""

@@ -8,6 +8,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 OWNER_KEY = "x-hearth-owner"
 """Metadata that names on whose behalf a call is made: owners are served in turn, and see their own variants alone."""
 MAX_OWNER = 200
+ADMITTED: ContextVar[str | None] = ContextVar("admitted", default=None)
+"""On whose behalf the call that runs is made, where that was proved (access.py); None where its word is taken."""
 AUTHORIZATION_KEY = "authorization"
 """Metadata that carries a caller's key, behind BEARER."""
 BEARER = "Bearer "
@@ -86,29 +89,34 @@ class Call:
         }
         if self.model:
             fields["model"] = self.model
-        if owner := _metadata(self.context, OWNER_KEY):
-            fields["owner"] = digest_of(owner)
+        if name := _owner(self.context):
+            fields["owner"] = digest_of(name)
         log.log(level, "call", extra=structured(**fields, **self.tally), exc_info=error)
 
 
 def begin(method: str, request: Any, context: Context) -> Call:
     """The call that an interceptor has before it; lines logged from here on carry its request id."""
     model = getattr(request, "model", "")
-    given = _metadata(context, REQUEST_ID_KEY)
+    given = metadata_of(context, REQUEST_ID_KEY)
     call = Call(method, request_id(given), model[:200] if isinstance(model, str) else "", context)
     REQUEST_ID.set(call.request_id)  # each call has its own task, so this ends with it
     return call
 
 
 def owner(context: Context) -> str:
-    """On whose behalf a call is made; empty where it does not say.
+    """On whose behalf a call is made, as it says itself unless access.py knows better; empty where it does not say.
 
     Raises InvalidField where the name is too long: cut, two of them could be the same.
     """
-    named = _metadata(context, OWNER_KEY)
+    named = _owner(context)
     if len(named) > MAX_OWNER:
         raise InvalidField(OWNER_KEY, f"has {len(named)} characters; allowed: at most {MAX_OWNER}")
     return named
+
+
+def _owner(context: Context) -> str:
+    admitted = ADMITTED.get()
+    return metadata_of(context, OWNER_KEY) if admitted is None else admitted
 
 
 def digest_of(owner: str) -> str:
@@ -118,7 +126,7 @@ def digest_of(owner: str) -> str:
 
 def carried_trace(context: Context) -> dict[str, str]:
     """The headers of the caller's trace, if it has one."""
-    return {name: value for name in (TRACEPARENT, TRACESTATE) if (value := _metadata(context, name))}
+    return {name: value for name in (TRACEPARENT, TRACESTATE) if (value := metadata_of(context, name))}
 
 
 def remaining(context: Context) -> float | None:
@@ -131,7 +139,7 @@ def request_id(given: str) -> str:
     return given if _DECENT_ID.fullmatch(given) else str(uuid.uuid4())
 
 
-def _metadata(context: Context, name: str) -> str:
+def metadata_of(context: Context, name: str) -> str:
     """A caller's metadata of that name; empty where there is none."""
     pairs = context.invocation_metadata() or ()
     return next((value for key, value in pairs if key == name and isinstance(value, str)), "")

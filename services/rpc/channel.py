@@ -12,6 +12,7 @@ import grpc
 from services.rpc import traces
 from services.rpc.calls import AUTHORIZATION_KEY, BEARER
 from services.rpc.credentials import RenewedChannel, channel_credentials
+from services.rpc.health_port import LIVENESS
 from services.rpc.status import FieldViolation, RpcFailure, rpc_failures
 from services.rpc.tls import LOOK_SECONDS, Pems, TlsFiles, TlsSettings
 
@@ -37,6 +38,7 @@ def connect(
     deadline: float | None = None,
     tls: TlsSettings | None = None,
     key: str = "",
+    health: str = LIVENESS,
     max_message_bytes: int = MAX_MESSAGE_BYTES,
 ) -> grpc.aio.Channel:
     """A channel to `target` (`host:port`, or `dns:///name:port` to spread calls over all its addresses).
@@ -44,8 +46,11 @@ def connect(
     A call that sets no deadline gets `deadline` seconds if given, else its method's timeout in the service config, else
     DEFAULT_DEADLINE. Connects at the first call. Open it in the process that uses it.
     """
+    config = _without_timeouts(service_config())
+    if _has_several(target):
+        config["healthCheckConfig"] = {"serviceName": health}
     options: list[tuple[str, Any]] = [
-        ("grpc.service_config", json.dumps(_without_timeouts(service_config()))),
+        ("grpc.service_config", json.dumps(config)),
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_reconnect_backoff_ms", LONGEST_BACKOFF_MS),
         *KEEPALIVE_OPTIONS,
@@ -62,6 +67,11 @@ def connect(
         )
 
     return RenewedChannel(TlsFiles(tls, LOOK_SECONDS), secure, deadline or DEFAULT_DEADLINE)
+
+
+def _has_several(target: str) -> bool:
+    """Whether a target stands for several addresses. Of one alone, its own words are wanted when it cannot serve."""
+    return target.startswith("dns:") or "," in target
 
 
 @cache

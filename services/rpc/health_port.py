@@ -15,7 +15,7 @@ that is started again because its database is away would only be away longer."""
 
 
 class HealthSettings(BaseSettings):
-    """Each field is an environment variable that all gRPC processes read: HEARTH_HEALTH_PORT, HEARTH_HEALTH_HOST."""
+    """Each field is an environment variable that all gRPC processes read: HEARTH_HEALTH_PORT, HEARTH_LEAVE_SECONDS ..."""
 
     model_config = SettingsConfigDict(env_prefix="HEARTH_", frozen=True, env_ignore_empty=True)
 
@@ -23,6 +23,9 @@ class HealthSettings(BaseSettings):
     """The interface that the health port listens on; 0.0.0.0 for all."""
     health_port: int | None = Field(default=None, ge=0, le=65535)
     """A port that answers health checks alone, without TLS; 0 takes a free one, unset has none."""
+    leave_seconds: float = Field(default=0.0, ge=0)
+    """How long a process that is told to end still takes calls, though its health says NOT_SERVING: as long as those
+    who balance between several need to notice. Nobody is refused then. Of use where there are several."""
 
 
 class HealthPort:

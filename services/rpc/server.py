@@ -12,6 +12,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.rpc.access import AccessInterceptor, Authenticator
 from services.rpc.calls import Deadlines
 from services.rpc.health_port import HealthPort, HealthSettings, alive, open_health_port
 from services.rpc.interceptors import CallInterceptor
@@ -39,7 +40,9 @@ class ServerSettings:
     port_option: str = "--port"
     """The option that changes the port, named where it is taken."""
     drain_seconds: float = 30.0
-    """How long calls may go on after the first SIGTERM or SIGINT."""
+    """How long calls may go on after the first SIGTERM or SIGINT, and after `leave_seconds`."""
+    leave_seconds: float = field(default_factory=lambda: HealthSettings().leave_seconds)
+    """How long it still takes calls then, though health says NOT_SERVING: until those who balance have noticed."""
     max_message_bytes: int = 4 << 20
     """Largest request that is accepted; gRPC's own default, which the API keeps to."""
     deadlines: Deadlines = field(default_factory=Deadlines)
@@ -86,7 +89,7 @@ class RunningServer:
             await self._drained
 
     async def drain(self) -> None:
-        """Health turns NOT_SERVING, new calls are refused, running ones get `drain_seconds`; then it stops."""
+        """Health turns NOT_SERVING; after `leave_seconds` new calls are refused, running ones get `drain_seconds`."""
         self.begin_drain()
         assert self._drained is not None
         await asyncio.shield(self._drained)
@@ -113,12 +116,13 @@ class RunningServer:
 
     async def _drain(self) -> None:
         await self._health.enter_graceful_shutdown()
+        hurry = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait({hurry}, timeout=self._settings.leave_seconds)
         self._calls.refuse()
         log.info(
             "draining", extra=structured(calls=self._calls.running, seconds=self._settings.drain_seconds)
         )
         idle = asyncio.create_task(self._calls.idle())
-        hurry = asyncio.create_task(self._hurry.wait())
         try:
             await asyncio.wait(
                 {idle, hurry}, timeout=self._settings.drain_seconds, return_when=asyncio.FIRST_COMPLETED
@@ -142,16 +146,19 @@ async def serve(
     *,
     serving: bool = True,
     handle_signals: bool = True,
+    authenticator: Authenticator | None = None,
 ) -> RunningServer:
     """Starts a server for `services`, given by full name (`hearth.v1.InferenceService`).
 
+    Without an authenticator, whoever reaches it may call, on whosever behalf they say.
     With `serving` False, health checks answer NOT_SERVING until `set_serving`: for a process that still loads. With
     `handle_signals`, SIGTERM and SIGINT drain it, and a second one stops it at once. Exits with a message where it
     cannot listen.
     """
     settings = settings or ServerSettings()
     calls = CallInterceptor(settings.deadlines)
-    server = grpc.aio.server(interceptors=[calls], options=_options(settings))
+    access = [AccessInterceptor(authenticator)] if authenticator is not None else []
+    server = grpc.aio.server(interceptors=[calls, *access], options=_options(settings))
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     for register in services.values():

@@ -38,6 +38,8 @@ STATUS_CODES: dict[Reason, grpc.StatusCode] = {
     Reason.DEPENDENCY_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.IMPORT_INCOMPLETE: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.ENGINE_UNSUPPORTED: grpc.StatusCode.UNIMPLEMENTED,
+    Reason.KEY_REFUSED: grpc.StatusCode.UNAUTHENTICATED,
+    Reason.NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
 }
 """The one table from an error's reason to its status; error.proto documents it."""

@@ -13,6 +13,7 @@ import grpc
 from hearth.v1 import inference_service_pb2 as pb
 from hearth.v1 import inference_service_pb2_grpc as pb_grpc
 from services.errors import HearthError, Reason
+from services.rpc.access import Authenticator
 from services.rpc.channel import connect
 from services.rpc.server import RunningServer, ServerSettings, serve
 
@@ -80,12 +81,15 @@ def error_of(reason: Reason, message: str = "the problem", **more: Any) -> Heart
     return error
 
 
-async def start(service: Service, *, serving: bool = True, **settings: Any) -> RunningServer:
+async def start(
+    service: Service, *, serving: bool = True, authenticator: Authenticator | None = None, **settings: Any
+) -> RunningServer:
     return await serve(
         {SERVICE: lambda server: pb_grpc.add_InferenceServiceServicer_to_server(service, server)},
         ServerSettings(**settings),
         serving=serving,
         handle_signals=False,
+        authenticator=authenticator,
     )
 
 

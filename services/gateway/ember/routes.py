@@ -30,7 +30,7 @@ from services.gateway.ember.wire import features as features_wire
 from services.gateway.ember.wire import inference as inference_wire
 from services.gateway.gateway import Gateway, TheGateway
 from services.gateway.models import ServedModel
-from services.gateway.rest.wire.meter import Meter
+from services.keys.wire.meter import Meter
 from services.rpc.channel import rpc_failures
 
 router = APIRouter(prefix="/api/inference/v1", tags=["Ember"], default_response_class=JSONResponse)

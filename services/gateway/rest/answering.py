@@ -13,7 +13,7 @@ from services.gateway.callers import Caller
 from services.gateway.gateway import Gateway
 from services.gateway.presence import while_present
 from services.gateway.rest.table import Route
-from services.gateway.rest.wire.meter import Meter
+from services.keys.wire.meter import Meter
 from services.gateway.rest.wire.methods import is_stream
 from services.gateway.rest.wire.reading import request_of
 from services.gateway.rest.wire.watching import has_all, job_of

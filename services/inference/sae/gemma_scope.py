@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from services.inference.sae.archives import require_honest
 from services.inference.sae.base import Architecture, Sae, SaeWeights
 from services.inference.sae.errors import SaeFormatError
 from services.inference.sae.hook_names import hook_point
@@ -60,10 +61,11 @@ FORMAT = SaeFormat("gemma_scope", detects, load)
 
 
 def _read_npz(file: Path) -> TensorFile:
+    require_honest(file)
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return TensorFile(file, {name: torch.from_numpy(arrays[name]) for name in arrays.files})
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise SaeFormatError(
             file, "", "an .npz file of plain arrays", f"one that does not parse ({error})"
         ) from error

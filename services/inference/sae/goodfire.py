@@ -6,13 +6,13 @@ layer stands at the end of the file's name (`Llama-3.1-8B-Instruct-SAE-l19.pth`)
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from services.inference.sae.archives import require_honest
 from services.inference.sae.base import Architecture, Sae, SaeWeights
 from services.inference.sae.errors import SaeFormatError
 from services.inference.sae.hook_names import hook_point
@@ -74,9 +74,10 @@ def _layer(file: Path, options: LoadOptions) -> int:
 
 
 def _read(file: Path) -> TensorFile:
+    require_honest(file)
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a made-up pickle can raise anything
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SaeFormatError(
             file, "", "a state dict of plain tensors", f"one that does not load ({first})"

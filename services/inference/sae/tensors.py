@@ -41,10 +41,19 @@ class TensorFile:
             )
         if not tensor.is_floating_point():
             raise SaeFormatError(self.path, name, "floating point numbers", str(tensor.dtype))
+        if not _is_whole(tensor):
+            raise SaeFormatError(self.path, name, "a number stored for each element", "fewer numbers")
         return tensor.to("cpu", torch.float32).contiguous()
 
     def __contains__(self, name: str) -> bool:
         return name in self.tensors
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    """Whether every element has a number of its own. Pickles can spread one over any shape, which would fill memory."""
+    if tensor.layout is not torch.strided:
+        return False
+    return tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
 
 
 def read_safetensors(path: Path) -> TensorFile:
@@ -117,7 +126,7 @@ def read_json(path: Path) -> ConfigFile:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SaeFormatError(path, "", "a JSON file", "no such file") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SaeFormatError(path, "", "a JSON file", f"one that does not parse ({error})") from error
     if not isinstance(values, dict):
         raise SaeFormatError(path, "", "a JSON object", type(values).__name__)

@@ -15,6 +15,10 @@ from typing import Any, TextIO
 
 from services.saelab.errors import LabelFileError
 
+MOST_IN_LINE = 64 << 20
+MOST_IN_ARRAY = 1 << 30
+"""Characters: far more than any export has, and what a small file can be packed from (a bomb) still fits in memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -133,11 +137,13 @@ def csv_rows(path: Path) -> Iterator[Row]:
 
 def json_file(path: Path) -> Any:
     """The JSON value that is a whole file. Raises LabelFileError."""
-    text = "".join(text for _, text in _lines(path))
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise LabelFileError(path, None, "", "JSON", f"something else ({error})") from error
+    parts, size = list[str](), 0
+    for _, part in _lines(path):
+        size += len(part)
+        if size > MOST_IN_ARRAY:
+            raise LabelFileError(path, None, "", f"at most {MOST_IN_ARRAY:,} characters", "more")
+        parts.append(part)
+    return _parsed(path, None, "".join(parts), "JSON")
 
 
 def _array(path: Path) -> Iterator[Row]:
@@ -151,13 +157,19 @@ def _array(path: Path) -> Iterator[Row]:
 
 
 def _object(path: Path, line: int, text: str) -> dict[str, Any]:
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise LabelFileError(path, line, "", "a JSON object", f"something else ({error})") from error
+    values = _parsed(path, line, text, "a JSON object")
     if not isinstance(values, dict):
         raise LabelFileError(path, line, "", "a JSON object", type(values).__name__)
     return values
+
+
+def _parsed(path: Path, line: int | None, text: str, expected: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise LabelFileError(path, line, "", expected, f"something else ({error})") from error
+    except RecursionError:
+        raise LabelFileError(path, line, "", expected, "one that is nested too deep") from None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -165,8 +177,12 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     line = 0
     try:
         with _opened(path) as file:
-            for text in file:
+            while text := file.readline(MOST_IN_LINE + 1):
                 line += 1
+                if len(text) > MOST_IN_LINE:
+                    raise LabelFileError(
+                        path, line, "", f"lines of at most {MOST_IN_LINE:,} characters", "a longer one"
+                    )
                 yield line, text
     except FileNotFoundError:
         raise LabelFileError(path, None, "", "a file", "no such file") from None

@@ -58,6 +58,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """An import cannot be shown, because features are missing. FAILED_PRECONDITION."""
     ERROR_REASON_ENGINE_UNSUPPORTED: _ErrorReason.ValueType  # 16
     """The engine that serves the model cannot do this, another one can: docs/engines.md. UNIMPLEMENTED."""
+    ERROR_REASON_KEY_REFUSED: _ErrorReason.ValueType  # 17
+    """The caller shows no valid key, and is not trusted without one. UNAUTHENTICATED."""
+    ERROR_REASON_NOT_ALLOWED: _ErrorReason.ValueType  # 18
+    """The caller is known, and may not do this. PERMISSION_DENIED."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of google.rpc.ErrorInfo in the status details, domain `hearth`."""
@@ -98,4 +102,8 @@ ERROR_REASON_IMPORT_INCOMPLETE: ErrorReason.ValueType  # 15
 """An import cannot be shown, because features are missing. FAILED_PRECONDITION."""
 ERROR_REASON_ENGINE_UNSUPPORTED: ErrorReason.ValueType  # 16
 """The engine that serves the model cannot do this, another one can: docs/engines.md. UNIMPLEMENTED."""
+ERROR_REASON_KEY_REFUSED: ErrorReason.ValueType  # 17
+"""The caller shows no valid key, and is not trusted without one. UNAUTHENTICATED."""
+ERROR_REASON_NOT_ALLOWED: ErrorReason.ValueType  # 18
+"""The caller is known, and may not do this. PERMISSION_DENIED."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
