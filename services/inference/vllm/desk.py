@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -101,9 +102,10 @@ class Entry:
         news = News(captured=told)
         gates = self.steered.gates
         if gates is not None:
-            news.triggers = [(t.position, t.scope.path) for t in gates.triggers if t.position >= self.seen]
+            news.triggers = [
+                (t.position, t.scope.path) for t in gates.take_triggers() if t.position >= self.seen
+            ]
             news.scopes = {path: (state.tried, state.held) for path, state in gates.scopes.items()}
-            gates.triggers.clear()
         book = self.steered.report
         if ended and book is not None and self.compiled is not None:
             news.report = numbers(self.compiled, book)
@@ -186,7 +188,7 @@ def numbers(compiled: CompiledSteering, book: ReportBook) -> ReportNumbers:
 def hollow(sae: Sae) -> Sae:
     """The SAE of a block that another worker holds: its shapes, so that requests compile, without its numbers."""
     weights = sae.weights
-    tensors = {
+    tensors: dict[str, Any] = {
         f.name: value[:1].mul(0).expand(value.shape)
         for f in fields(weights)
         if isinstance(value := getattr(weights, f.name), Tensor)

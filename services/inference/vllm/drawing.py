@@ -18,7 +18,7 @@ from services.inference.sampling import choose
 from services.inference.vllm.orders import Order, order_of
 
 
-class Draw(LogitsProcessor):
+class Draw(LogitsProcessor):  # type: ignore[misc]  # Any where vLLM is not installed
     """Rows are numbered as vLLM's batch numbers its requests."""
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
+import signal
 from collections.abc import Sequence as Several
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
-
-import torch
-from torch import Tensor
 
 from services.errors import EngineUnsupported, HearthError
 from services.inference.answers import Answers, Vocabulary
@@ -22,10 +21,10 @@ from services.inference.engine_thread import EngineLimits, EngineThread
 from services.inference.gates import ScopeState, Trigger
 from services.inference.report import EditTotal
 from services.inference.sae.base import Sae
-from services.inference.sampling import Sampling, TokenChoice
 from services.inference.sequence import Event, Failed, Read, Sequence, Started
 from services.inference.version import VLLM_ENGINE_VERSION
 from services.inference.vllm.orders import ORDER, News, Order, Stage
+from services.inference.vllm.outputs import choices, scores
 from services.inference.vllm.runtime import Runtime, start_runtime
 from services.steering.edits import Positions, Steering
 
@@ -39,7 +38,7 @@ class _Place:
     order: Order
     sequence: Sequence
     finished: bool = False
-    """Whether vLLM has ended it by itself."""
+    """Whether vLLM does not have it, for it has ended it by itself or not taken it."""
 
 
 class VllmEngine(EngineThread):
@@ -110,6 +109,7 @@ class VllmEngine(EngineThread):
         except BaseException as problem:
             self._ready.set_exception(problem)
             return
+        self._llm.model_executor.register_failure_callback(_end_process)
         self._ready.set_result(None)
         try:
             super()._loop()
@@ -123,9 +123,15 @@ class VllmEngine(EngineThread):
         name = str(next(self._numbers))
         order = _order(name, sequence)
         prompt: dict[str, Any] = {"prompt_token_ids": list(sequence.tokens)}
-        prompt["cache_salt"] = _salt(order, sequence)
-        self._places[name], self._names[sequence] = _Place(order, sequence), name
-        self._llm.add_request(name, prompt, self._parameters(order, sequence))
+        prompt["cache_salt"] = salt(order, sequence)
+        self._places[name], self._names[sequence] = _Place(order, sequence, finished=True), name
+        try:
+            self._llm.add_request(name, prompt, self._parameters(order, sequence))
+        except Exception:
+            log.exception("vLLM did not take a request; it is ended")
+            self._end(sequence, [Failed(HearthError("the engine did not take this request"))])
+            return
+        self._places[name].finished = False
         if sequence.sampling is not None:
             self._tell(sequence, [Started(sequence.prompt_tokens, sequence.sampling.seed)])
 
@@ -187,7 +193,8 @@ class VllmEngine(EngineThread):
         return found
 
     def _outcome(self, place: _Place, news: list[News] | None, output: Any) -> tuple[list[Event], bool]:
-        sequence, events = place.sequence, []
+        sequence = place.sequence
+        events: list[Event] = []
         abort = self._take(sequence, news or [], events)
         if not sequence.generates:
             if output is None or not output.finished:
@@ -199,7 +206,7 @@ class VllmEngine(EngineThread):
         elif output is not None:
             sequence.cached_lower = output.num_cached_tokens or 0
             done = any(
-                self._answers.grow(sequence, choice, events) for choice in _choices(output, sequence.sampling)
+                self._answers.grow(sequence, choice, events) for choice in choices(output, sequence.sampling)
             )
         if done:
             self._settle(place)
@@ -241,7 +248,7 @@ class VllmEngine(EngineThread):
     def _read(self, place: _Place, output: Any) -> Read:
         sequence = place.sequence
         if sequence.scores_next:
-            return Read(None, _scores(sequence, output.prompt_logprobs))
+            return Read(None, scores(sequence, output.prompt_logprobs))
         if not sequence.logit_rows:
             return Read(None)
         found = [news.logits for news in self._ask([], [place.order.id]).get(place.order.id, [])]
@@ -257,6 +264,12 @@ class VllmEngine(EngineThread):
             self._llm.abort_request([name])
 
 
+def _end_process() -> None:
+    """A worker process has died: what it held is lost. The server drains and ends, to be started again."""
+    log.critical("a worker of vLLM has died; the process ends")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _order(name: str, sequence: Sequence) -> Order:
     compiled, sampling = sequence.steered.compiled, sequence.sampling
     return Order(
@@ -270,7 +283,7 @@ def _order(name: str, sequence: Sequence) -> Order:
     )
 
 
-def _salt(order: Order, sequence: Sequence) -> str:
+def salt(order: Order, sequence: Sequence) -> str:
     """What names the keys and values of a request's tokens in vLLM's prefix cache.
 
     vLLM caches what was generated with what was prompted. So only requests that change all their tokens alike may
@@ -280,26 +293,3 @@ def _salt(order: Order, sequence: Sequence) -> str:
     if sequence.fingerprint is None or not alike or order.watched:
         return f"alone-{order.id}"
     return sequence.fingerprint if order.steering is not None else "unsteered"
-
-
-def _choices(output: Any, sampling: Sampling | None) -> list[TokenChoice]:
-    assert sampling is not None
-    drawn = output.outputs[0]
-    tokens = list(drawn.token_ids)
-    if not sampling.wants_logprobs:
-        return [TokenChoice(token) for token in tokens]
-    return [
-        _with_logprobs(token, logprobs, sampling.top_logprobs)
-        for token, logprobs in zip(tokens, drawn.logprobs, strict=True)
-    ]
-
-
-def _with_logprobs(token: int, logprobs: Any, count: int) -> TokenChoice:
-    best = sorted(((each.rank, number) for number, each in logprobs.items()), key=lambda pair: pair[0])
-    top = tuple((number, float(logprobs[number].logprob)) for rank, number in best if rank <= count)
-    return TokenChoice(token, float(logprobs[token].logprob), top)
-
-
-def _scores(sequence: Sequence, prompt_logprobs: Any) -> Tensor:
-    follow = [(row + 1, sequence.tokens[row + 1]) for row in sequence.logit_rows]
-    return torch.tensor([prompt_logprobs[place][token].logprob for place, token in follow])

@@ -29,7 +29,7 @@ def vllm_engine() -> Iterator[object]:
     engine.stop()
 
 
-@pytest.fixture(params=["torch", pytest.param("vllm", marks=pytest.mark.platform)])
+@pytest.fixture(params=["torch", "vllm"])
 def asked(request: pytest.FixtureRequest) -> Asked:
     """Either engine with the same model and the same SAEs."""
     if request.param == "vllm":

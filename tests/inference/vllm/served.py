@@ -10,11 +10,11 @@ from pathlib import Path
 
 from services.inference.answers import Vocabulary
 from services.inference.engine_thread import EngineLimits
-from services.inference.sequence import Event, Failed, Finished, Read
+from services.inference.sequence import Event, Failed, Finished, Read, Sequence
 from services.inference.vllm.engine import VllmEngine
 from services.inference.vllm.runtime import Runtime
 from tests.inference.driver import Answer, Request, sequence_of
-from tests.inference.tiny import END, Tiny, piece, tiny
+from tests.inference.tiny import Tiny, piece, tiny
 
 CONTEXT = 512
 TIMEOUT = 120.0
@@ -70,4 +70,13 @@ def ask(engine: VllmEngine, request: Request) -> Answer:
     return ask_all(engine, [request])[0]
 
 
-__all__ = ["END", "ask", "ask_all", "start", "wide"]
+def wait_for(engine: VllmEngine, sequence: Sequence) -> Read:
+    """What a read answers."""
+    told: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    sequence.sink = lambda events: [told.put(event) for event in events] and None
+    engine.submit(sequence)
+    match told.get(timeout=TIMEOUT):
+        case Read() as done:
+            return done
+        case other:
+            raise AssertionError(other)

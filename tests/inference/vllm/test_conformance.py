@@ -15,6 +15,7 @@ from tests.inference.steerings import some_request
 from tests.inference.vllm.conftest import Asked
 from tests.inference.vllm.served import wide
 
+pytestmark = pytest.mark.platform
 CLOSE = 1e-4
 """Comparisons nearer to their thresholds than this are decided by rounding, so such a request is no test."""
 TOKENS = 6
