@@ -58,8 +58,8 @@ async def run(
 
     `encode` is the sentence encoder; `judge_key` the bearer token of a judge's endpoint, where it needs one; `now` a
     clock in seconds, by which the budget is kept. Run again with the same checkpoints it goes on where it was. Raises
-    Cancelled once `cancelled` is set, at once even inside a generation; DependencyUnavailable where inference, features or a judge's endpoint do not answer; InvalidField where
-    the spec names what is not served.
+    Cancelled once `cancelled` is set, at once even inside a generation; DependencyUnavailable where inference,
+    features or a judge's endpoint do not answer; InvalidField where the spec names what is not served.
     """
     job = await Job.begin(spec, inference, catalogue, checkpoints, tell, encode, judge_key, now)
     work = asyncio.create_task(_stages(job))

@@ -69,6 +69,7 @@ class Light:
     url: str
     serve_inference: Callable[[int], Coroutine[Any, Any, RunningServer]]
     inference: RunningServer
+    host: ModelHost
     model: str = MODEL
     sae: str = SAE
     features: int = FEATURES
@@ -171,6 +172,7 @@ async def _opened(folder: Path, settings: dict[str, Any]) -> AsyncIterator[Light
             url,
             serve_inference,
             inference,
+            host,
         )
         yield light
         server.should_exit = True
@@ -220,7 +222,7 @@ async def _autosteer(folder: Path, inference: str, features: str, stack: AsyncEx
         database,
         Leases(database, 30.0),
         pipeline_drive(inference_of, catalogue, encode, ""),
-        quick_at_once=2,
+        quick_at_once=1,
         slow_at_once=2,
         poll_seconds=0.05,
     )

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,9 +96,13 @@ class Stack:
 
 @contextmanager
 def stack_in(
-    folder: Path, database_url: str = "", redis: list[str] | None = None, **more: object
+    folder: Path,
+    database_url: str = "",
+    redis: list[str] | None = None,
+    processes: Sequence[str] = ("tiny", "broker", "server", "worker"),
+    **more: object,
 ) -> Iterator[Stack]:
-    """All of them, started. `redis` starts a real redis-server in the embedded broker's place."""
+    """The processes, started. `redis` starts a real redis-server in the embedded broker's place."""
     ports = {name: free_port() for name in ("tiny", "features", "server", "redis")}
     data = folder / "data"
     settings = {
@@ -138,7 +142,7 @@ def stack_in(
     }
     stack = Stack(folder, environment, commands, ports)
     try:
-        stack.start("tiny", "broker", "server", "worker")
+        stack.start(*processes)
         yield stack
     finally:
         for process in stack.running.values():

@@ -44,8 +44,12 @@ async def agreement(
 ) -> tuple[float, int]:
     """Share of pairs that the judge ranks as people do, ties counted half, and the number of pairs."""
     judged = await judged_pairs(choice, inference, encode, key, has_chat_template=has_chat_template)
-    right = sum(_right(better.objective, worse.objective) for _, better, worse in judged)
-    return right / len(judged), len(judged)
+    return share_of(judged), len(judged)
+
+
+def share_of(judged: Sequence[tuple[GoldPair, Scores, Scores]]) -> float:
+    """The share of judged pairs that are ranked as people rank them."""
+    return sum(_right(better.objective, worse.objective) for _, better, worse in judged) / len(judged)
 
 
 async def judged_pairs(

@@ -30,7 +30,7 @@ async def auto_edits(
 ) -> dict[str, Any]:
     """The best edits that a job finds in `seconds`, and its verdict. The job ends with the request, however that ends.
 
-    `receive` is the request's, which tells when the client goes. Raises RpcFailure, JobFailed.
+    `receive` is the request's, which tells when the client goes. Raises RpcFailure, JobFailed, JobsBefore.
     """
     autosteer, metadata = gateway.services.autosteer, caller.metadata
     with rpc_failures():

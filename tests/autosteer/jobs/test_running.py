@@ -129,10 +129,12 @@ async def test_the_last_place_is_kept_for_quick_jobs(jobs: Jobs) -> None:
 
 async def test_quick_jobs_run_one_after_the_other_beside_one_that_is_not(jobs: Jobs) -> None:
     began: list[Tier] = []
-    go_on = asyncio.Event()
+    two, go_on = asyncio.Event(), asyncio.Event()
 
     async def drive(lease: Lease, kept: Kept, stop: asyncio.Event) -> Result:
         began.append(lease.spec.budget.tier)
+        if len(began) == 2:
+            two.set()
         await go_on.wait()
         return RESULT
 
@@ -140,8 +142,7 @@ async def test_quick_jobs_run_one_after_the_other_beside_one_that_is_not(jobs: J
         await jobs.make(tier=tier)
     working = runner(jobs, drive)
     both = [asyncio.create_task(working.one()) for _ in range(2)]
-    while len(began) < 2:
-        await asyncio.sleep(0.01)
+    await two.wait()
     assert began == [Tier.QUICK, Tier.DEFAULT]
     assert not await working.one()
     go_on.set()

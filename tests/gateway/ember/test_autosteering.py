@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -33,6 +35,31 @@ def jobs_of(light: Light, owner: str) -> list[pb.AutoSteerJob]:
     return list(said(light, listed, pb.ListAutoSteerJobsRequest()).jobs)
 
 
+@contextmanager
+def another_job(light: Light) -> Iterator[None]:
+    """A long quick job is at work meanwhile."""
+    autosteer, metadata = light.gateway.services.autosteer, ((OWNER_KEY, "before"),)
+
+    async def begun() -> str:
+        spec = pb.AutoSteerSpec(
+            behavior=WORDED["specification"], tier=pb.AUTO_STEER_TIER_QUICK, max_trials=500, max_tokens=256
+        )
+        request = pb.CreateAutoSteerJobRequest(spec=spec)
+        made = await autosteer.CreateAutoSteerJob(request, metadata=metadata)
+        watched = pb.WatchAutoSteerJobRequest(id=made.job.id)
+        async for _ in autosteer.WatchAutoSteerJob(watched, metadata=metadata):
+            break
+        return made.job.id
+
+    job_id = light.call(begun())
+    yield
+
+    async def ended() -> None:
+        await autosteer.CancelAutoSteerJob(pb.CancelAutoSteerJobRequest(id=job_id), metadata=metadata)
+
+    light.call(ended())
+
+
 def test_edits_come_with_the_verdict_of_their_job(light: Light) -> None:
     told = post(light.client(light.key("edits")), "features/auto-edits", **WORDED)
     (job,) = jobs_of(light, "edits")
@@ -46,13 +73,14 @@ def test_edits_come_with_the_verdict_of_their_job(light: Light) -> None:
         assert isinstance(strength, float)
 
 
-def test_when_the_time_is_up_the_job_is_cancelled_and_what_it_had_is_the_answer(
+def test_a_job_that_had_no_turn_in_time_is_cancelled_and_to_be_tried_again(
     light: Light, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(autosteering, "ANSWER_SECONDS", 0.0)
-    told = post(light.client(light.key("hasty")), "features/auto-edits", **WORDED)
-    assert told["verdict"] is None
-    assert told["reason"] == wire.UNTESTED
+    with another_job(light):
+        answer = light.client(light.key("hasty")).post(f"{BASE}/features/auto-edits", json=WORDED)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
+    assert "had no turn" in answer.json()["detail"]
     assert [job.state for job in jobs_of(light, "hasty")] == [pb.AUTO_STEER_STATE_CANCELLED]
 
 
@@ -99,6 +127,13 @@ def test_strengths_read_as_they_were_meant_not_as_float32_has_them() -> None:
     assert wire.edited_features(found) == [1, 2]
     edits = wire.found_edits(found, CARDS)["edits"]
     assert edits == [[CARDS[1].named(), 0.35], [CARDS[2].named(), -0.7]]
+
+
+def test_of_a_job_whose_time_was_up_the_best_it_had_is_the_answer_untested() -> None:
+    late = pb.AutoSteerJob(state=pb.AUTO_STEER_STATE_CANCELLED, best=trial((1, 0.5)))
+    late.start_time.GetCurrentTime()
+    told = wire.found_edits(late, CARDS)
+    assert (told["verdict"], told["reason"], len(told["edits"])) == (None, wire.UNTESTED, 1)
 
 
 @pytest.mark.parametrize("decision", ["use", "prompt_instead", "no_safe_steer"])

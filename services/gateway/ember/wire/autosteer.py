@@ -15,6 +15,8 @@ from services.gateway.models import ServedModel
 PAIRS = 8
 """Of a drafted data set: what the embedded model writes well within the SDK's 30 s."""
 UNTESTED = "the time was up before the edits were tested on held-out prompts"
+TRY_AGAIN = 60.0
+"""Seconds: a quick job and a bit."""
 _ROLES = {
     prompt_pb2.ROLE_SYSTEM: "system",
     prompt_pb2.ROLE_USER: "user",
@@ -28,6 +30,18 @@ class JobFailed(HearthError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = Reason(reason) if reason in list(Reason) else Reason.INTERNAL
+
+
+class JobsBefore(HearthError):
+    """Auto-steer had no time for a job: those before it took all."""
+
+    reason = Reason.QUEUE_FULL
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"auto-steer works on other jobs, and this one had no turn; try again in {TRY_AGAIN:.0f} s",
+            retry_after=TRY_AGAIN,
+        )
 
 
 def job(behavior: str, model: ServedModel, request_id: str) -> pb.CreateAutoSteerJobRequest:
@@ -54,7 +68,9 @@ def edited_features(found: pb.AutoSteerJob) -> list[int]:
 
 
 def found_edits(found: pb.AutoSteerJob, cards: Mapping[int, Card]) -> dict[str, Any]:
-    """A job's best edits, and what it makes of them. Raises JobFailed."""
+    """A job's best edits, and what it makes of them. Raises JobFailed, JobsBefore."""
+    if found.state == pb.AUTO_STEER_STATE_CANCELLED and not found.HasField("start_time"):
+        raise JobsBefore
     if found.state == pb.AUTO_STEER_STATE_FAILED:
         raise JobFailed(found.error.reason, found.error.message)
     best, decided = _best(found), found.HasField("verdict")
