@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.gateway_processes import ROOT
+from services.autosteer.settings import AutoSteerSettings
 from services.keys.settings import KeysSettings
 
 START_SECONDS = 600.0
@@ -55,6 +56,8 @@ class Platform:
     process: subprocess.Popen[bytes]
     log: Path
     keys: KeysSettings
+    socket: Path
+    """Of the broker."""
 
     @property
     def url(self) -> str:
@@ -137,12 +140,15 @@ def running(folder: Path, logs: Path, database: Mapping[str, str]) -> Iterator[P
     keys = KeysSettings(
         data_dir=folder / "data/hearth/gateway", database_url=database.get("HEARTH_GATEWAY_DATABASE_URL", "")
     )
+    socket = AutoSteerSettings(data_dir=folder / "data/hearth/autosteer").socket
+    platform = Platform(process, log, keys, socket)
     try:
         _until_ready(process, log)
-        yield Platform(process, log, keys)
+        yield platform
     finally:
         for name in ("features", "broker"):  # one that is paused would never end
-            Platform(process, log, keys).send(name, signal.SIGCONT) if process.poll() is None else None
+            if process.poll() is None:
+                platform.send(name, signal.SIGCONT)
         process.send_signal(signal.SIGINT)
         try:
             process.wait(STOP_SECONDS)

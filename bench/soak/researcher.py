@@ -175,6 +175,7 @@ class Researcher:
         request = autosteer_pb.WatchAutoSteerJobRequest(id=job, after_sequence=seen[-1] if seen else 0)
         async for event in self._way.stream("autosteer", "WatchAutoSteerJob", request):
             seen.append(event.sequence)
+            self._journal.write("event", who=self.who.number, id=job, at=event.time.ToMicroseconds() / 1e6)
             if event.HasField("ended"):
                 return
         raise Failure(Kind.AWAY, "CUT", "the stream of events ended before the job")

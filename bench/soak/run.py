@@ -86,7 +86,8 @@ async def run(options: Options, about: Mapping[str, Any], progress: Progress) ->
             of_part = [(number, keys[number]) for number in through_sdk[part::SDK_PROCESSES]]
             if of_part:
                 work.append(sdk.working(journal, _given(platform, options, model), of_part, jobs))
-        probes = Probes(prober, client, keys[0], model)
+        probes = Probes(prober, client, keys[0], model, platform.socket)
+        journal.listeners.append(probes.hear)
         chaos = Chaos(platform, probes, journal, flooders, model, postgres)
         progress.says(f"{options.researchers} researchers work; they think {think:.0f} s on average")
         work.append(chaos.run(schedule(options)))
