@@ -65,6 +65,8 @@ class Progress:
             seconds = "never" if record["seconds"] is None else f"{record['seconds']:.1f} s"
             answered = "" if record["what"] == "flood" else f", first good answer after {seconds}"
             self.says(f"{record['t']:.0f} s: {record['what']} {record['target']} is over{answered}")
+        elif kind == "checked":
+            self.says(f"{record['count']} {record['what']} looked for")
         elif kind in ("lost", "crossed", "given up") or (kind == "failed" and record["why"] == "wrong"):
             self._console.print(f"{record}", style="red", highlight=False, markup=False, soft_wrap=True)
         if not self._live and time.monotonic() - self._told > LINE_SECONDS:
