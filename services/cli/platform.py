@@ -18,6 +18,7 @@ from services.cli.clients.health import is_serving
 from services.cli.clients.inference import InferenceClient
 from services.cli.failures import fail
 from services.cli.importing.first import import_all
+from services.cli.metering import metered, metrics_ports, told
 from services.cli.ports import free_port, port_problem, reachable
 from services.cli.render.console import console, error_console
 from services.cli.render.logs import LogLines
@@ -32,8 +33,11 @@ from services.gateway.settings import GatewaySettings
 from services.inference.embedded import EMBEDDED_MODEL_ID, ensure_embedded_model
 from services.inference.settings import MODELS_DIR, InferenceSettings
 from services.rpc.channel import RpcFailure
+from services.rpc.telemetry import TelemetrySettings
 from services.rpc.tls import TlsFiles, TlsSettings
 
+METERED = ("inference", "features", "autosteer", "worker", "gateway")
+"""The processes that have metrics, in the order of their ports."""
 GRACE_SECONDS = 5.0
 """How much longer than its own drain a process may take to end."""
 
@@ -43,6 +47,7 @@ def start(
     features: FeaturesSettings,
     autosteer: AutoSteerSettings,
     gateway: GatewaySettings,
+    telemetry: TelemetrySettings,
 ) -> None:
     """Makes model and encoder ready, starts all processes and runs them until Ctrl-C."""
     began = time.monotonic()
@@ -55,8 +60,10 @@ def start(
     autosteer = autosteer.model_copy(update={"port": autosteer.port or free_port(autosteer.host)})
     _require_port(gateway.host, gateway.port, "--gateway-port", "http://")
     gateway = gateway.model_copy(update={"port": gateway.port or free_port(gateway.host)})
+    ports = metrics_ports(telemetry, METERED)
     _prepare(inference, features)
-    platform = _Platform(inference, features, autosteer, gateway, console(), began)
+    notes = told(telemetry, ports)
+    platform = _Platform(inference, features, autosteer, gateway, ports, notes, console(), began)
     try:
         asyncio.run(platform.run())
     except ChildDied as death:
@@ -70,6 +77,9 @@ class _Platform:
     features: FeaturesSettings
     autosteer: AutoSteerSettings
     gateway: GatewaySettings
+    metrics_ports: dict[str, int]
+    notes: list[str]
+    """What is said at the start beside the rest."""
     out: Console
     began: float
 
@@ -109,6 +119,7 @@ class _Platform:
             *self._autosteer(),
             self._gateway(),
         ]
+        children = metered(children, self.metrics_ports)
         logs = LogLines(self.out, [child.name for child in children])
         settings = (self.inference, self.features, self.autosteer, self.gateway)
         drain = max(each.drain_seconds for each in settings) + GRACE_SECONDS
@@ -164,7 +175,7 @@ class _Platform:
                 self.features_address,
                 self.autosteer_address,
                 searchable,
-                notes,
+                [*self.notes, *notes],
                 self.gateway_address,
                 has_dev_key=self.gateway.accepts_dev_key,
             ),

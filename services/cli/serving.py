@@ -13,6 +13,7 @@ from services.cli.failures import fail
 from services.features.settings import FeaturesSettings
 from services.gateway.settings import GatewaySettings
 from services.inference.settings import InferenceSettings
+from services.rpc.telemetry import TelemetrySettings
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -35,6 +36,11 @@ def autosteer_settings(**given: Any) -> AutoSteerSettings:
 def gateway_settings(**given: Any) -> GatewaySettings:
     """The gateway's; see `_settings_of`."""
     return _settings_of(GatewaySettings, "--gateway-", given)
+
+
+def telemetry_settings(**given: Any) -> TelemetrySettings:
+    """What all processes tell of themselves; see `_settings_of`."""
+    return _settings_of(TelemetrySettings, "--", given)
 
 
 def _settings_of(kind: type[S], options: str, given: dict[str, Any]) -> S:

@@ -12,11 +12,12 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
 
 from services.errors import DependencyUnavailable
+from services.gateway import metrics
 from services.gateway.gateway import TheGateway
 from services.keys.gatekeeper import Gatekeeper, KeyRefused
 from services.keys.key import Key
 from services.rpc.calls import OWNER_KEY
-from services.rpc.logs import REQUEST_ID
+from services.rpc.logs import REQUEST_ID, tally
 from services.rpc.status import REQUEST_ID_KEY
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class Caller:
 
     async def charge(self, tokens: int) -> None:
         """Counts tokens of prompt and answer against the day's number, after the fact."""
+        metrics.charged(tokens)
+        tally(tokens=tokens)
         try:
             await self.keys.charge(self.key, tokens)
         except DependencyUnavailable:  # the answer is there already: better uncounted than lost
@@ -68,7 +71,7 @@ async def authenticated(
     if credentials is None:
         raise KeyRefused
     key = await gateway.keys.admit(credentials.credentials, from_here=is_from_here(connection))
-    connection.state.key_id = key.id
+    connection.state.key_id, connection.state.owner = key.id, key.owner
     return Caller(key, REQUEST_ID.get(), gateway.keys)
 
 

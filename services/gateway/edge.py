@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +14,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.gateway import metrics
 from services.gateway.failures import response_of, told
 from services.gateway.settings import GatewaySettings
-from services.rpc.calls import request_id
-from services.rpc.logs import REQUEST_ID, structured
+from services.rpc import traces
+from services.rpc.calls import digest_of, request_id
+from services.rpc.logs import REQUEST_ID, begin_tally, structured
 from services.rpc.status import REQUEST_ID_KEY
 
 log = logging.getLogger("hearth.gateway")
@@ -49,6 +53,10 @@ class Edge:
         headers = Headers(scope=scope)
         exchange = _Exchange(scope, send, request_id(headers.get(REQUEST_ID_KEY, "")))
         REQUEST_ID.set(exchange.request_id)  # each request has its own task, so this ends with it
+        with exchange.observed(headers):
+            await self._answer(scope, receive, headers, exchange)
+
+    async def _answer(self, scope: Scope, receive: Receive, headers: Headers, exchange: _Exchange) -> None:
         limit = asyncio.timeout(self._settings.max_request_seconds)
         try:
             async with limit:
@@ -57,8 +65,6 @@ class Edge:
                 await self._app(scope, body.receive, exchange.send)
         except Exception as error:
             await exchange.fail(error)
-        finally:
-            exchange.log()
 
 
 @dataclass(slots=True)
@@ -72,6 +78,35 @@ class _Exchange:
     status: int = 0
     """Of the answer; 0 until it begins."""
     is_whole: bool = False
+    tally: dict[str, int] = field(default_factory=begin_tally)
+    """Numbers for its line, such as tokens."""
+
+    @contextmanager
+    def observed(self, headers: Headers) -> Iterator[None]:
+        """Around the whole of it: its span, what metrics count of it, and its line in the log."""
+        method = self.scope["method"]
+        parent = {name: headers[name] for name in (traces.TRACEPARENT, traces.TRACESTATE) if name in headers}
+        is_probe = self.scope["path"] in PROBES
+        span = nullcontext(None) if is_probe else traces.span(method, traces.Kind.SERVER, parent)
+        with span as told, metrics.request_running():
+            try:
+                yield
+            finally:
+                self.log()
+                route, seconds = _route(self.scope), time.perf_counter() - self.began
+                metrics.request_ended(method, route, self.status, seconds, is_whole=self.is_whole)
+                if told is not None:
+                    told.rename(f"{method} {route}")
+                    told.set(
+                        {
+                            "http.request.method": method,
+                            "http.route": route,
+                            "http.response.status_code": self.status,
+                            "hearth.request_id": self.request_id,
+                        }
+                    )
+                    if self.status >= 500:
+                        told.fail()
 
     async def send(self, message: Message) -> None:
         """Sends a part of the answer, with the headers that every answer has."""
@@ -105,10 +140,12 @@ class _Exchange:
             fields["broken_off"] = True
         if key_id := self.scope["state"].get("key_id"):
             fields["key"] = key_id
+        if owner := self.scope["state"].get("owner"):
+            fields["owner"] = digest_of(owner)
         log.log(
             logging.DEBUG if fields["route"] in PROBES else logging.INFO,
             "request",
-            extra=structured(**fields),
+            extra=structured(**fields, **self.tally),
         )
 
 
@@ -144,10 +181,11 @@ def _route(scope: Scope) -> str:
     """The path, its parameters' names in the place of what stands there; `none` where nothing answers it."""
     if "route" not in scope:
         return "none"
-    path: str = scope["path"]
+    parts = scope["path"].split("/")
     for name, value in scope.get("path_params", {}).items():
-        path = path.replace(f"/{value}", f"/{{{name}}}", 1)
-    return path
+        if str(value) in parts:
+            parts[parts.index(str(value))] = f"{{{name}}}"
+    return "/".join(parts)
 
 
 def _check_length(headers: Headers, most: int) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from services.inference.answers import Answers, Vocabulary
-from services.inference.hooks import SteeringHook
+from services.inference.hooks import SteeringCounts, SteeringHook
 from services.inference.kv import GRAIN
 from services.inference.model import LanguageModel
 from services.inference.pairs import PairCache
@@ -33,12 +33,12 @@ class Advance:
     ) -> None:
         self._model, self._prefix, self._medians = model, prefix, median_norms
         self._answers = Answers(vocabulary, model.context_length)
-        self._pairs = PairCache()
+        self._pairs, self.steering = PairCache(), SteeringCounts()
 
     def __call__(self, batch: Batch) -> Iterator[Outcome]:
         """Runs one batch and yields what came of each sequence that has a caller."""
         step, segments = layout(batch, self._model.device)
-        hook = SteeringHook(segments, self._medians, self._pairs)
+        hook = SteeringHook(segments, self._medians, self._pairs, self.steering)
         split = self._prefix.split
 
         def at_block(layer: int, h: Tensor) -> None:

@@ -38,6 +38,7 @@ class Engine(EngineThread):
         budget = limits.prefix_bytes if model.layer_count > 1 else 0  # one block has no lower half
         self.prefix = PrefixCache(split, budget)
         self._advance = Advance(model, vocabulary, self.prefix, median_norms)
+        self.steering = self._advance.steering
 
     def _advance_all(self) -> None:
         """Runs a pass for each way through the model, and delivers."""

@@ -75,12 +75,25 @@ class _Run:
     edits: slice  # its (token, edit) pairs, token by token
 
 
+@dataclass(slots=True)
+class SteeringCounts:
+    """How many tokens steering has acted on at a block, and how many of these changes were scaled down."""
+
+    tokens: int = 0
+    clipped: int = 0
+
+
 class SteeringHook:
     """Edits and reads the residual stream of one pass."""
 
     def __init__(
-        self, segments: list[Segment], median_norms: dict[int, float], cache: PairCache | None = None
+        self,
+        segments: list[Segment],
+        median_norms: dict[int, float],
+        cache: PairCache | None = None,
+        counts: SteeringCounts | None = None,
     ) -> None:
+        self._counts = counts or SteeringCounts()
         self._segments = segments
         self._cache = cache or PairCache()
         self._medians = median_norms
@@ -138,7 +151,9 @@ class SteeringHook:
             if allowed is not None:
                 gate *= torch.tensor(allowed, dtype=gate.dtype, device=gate.device)
             pairs.add(delta, coefficient * gate)
-        clipped = _clip(delta, pairs.limits)
+        clipped, clippings = _clip(delta, pairs.limits)
+        self._counts.tokens += len(x)
+        self._counts.clipped += clippings
         edited = x + delta
         h[rows] = edited.to(h.dtype)
         for run in runs:
@@ -208,10 +223,11 @@ def _nudge_gate(runs: list[_Run], live: Tensor, rows: Tensor) -> Float[Tensor, "
     return gate
 
 
-def _clip(delta: Tensor, limits: Tensor) -> Bool[Tensor, " rows"]:
-    """Scales changes down to each row's limit, in place; which rows were."""
+def _clip(delta: Tensor, limits: Tensor) -> tuple[Bool[Tensor, " rows"], int]:
+    """Scales changes down to each row's limit, in place; which rows were, and how many."""
     norms = delta.norm(dim=-1)
     clipped: Tensor = norms > limits
-    if bool(clipped.any()):
-        delta[clipped] *= (limits[clipped] / norms[clipped])[:, None]
-    return clipped
+    if not bool(clipped.any()):
+        return clipped, 0
+    delta[clipped] *= (limits[clipped] / norms[clipped])[:, None]
+    return clipped, int(clipped.sum())

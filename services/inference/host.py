@@ -18,6 +18,7 @@ from services.inference.engine import Engine
 from services.inference.engine_thread import EngineLimits, EngineThread
 from services.inference.gates import GateState
 from services.inference.hooks import Capture, SteeredSequence
+from services.inference.meters import Meters
 from services.inference.model import LanguageModel
 from services.inference.report import ReportBook
 from services.inference.requests import ChatPrompt, Prompt, TextPrompt, TokenPrompt
@@ -95,6 +96,7 @@ class ModelHost:
         self.saes = {sae.id: sae for sae in saes}
         self.feature_counts = {sae.id: sae.weights.d_sae for sae in saes}
         self.unit_digests = {sae.id: sae.unit_digest for sae in saes}
+        self.meters = Meters()
         if engine is None:
             assert isinstance(model, LanguageModel)
             engine = Engine(model, Vocabulary(tokenizer.text_bytes, ends), limits, median_norms(saes))

@@ -35,6 +35,7 @@ from services.inference.sae.base import Sae
 from services.inference.sequence import Read
 from services.inference.streams import EventStream, run
 from services.inference.tokenizer import MessageSpan
+from services.rpc.logs import tally
 from services.steering.edits import Steering
 
 T = TypeVar("T")
@@ -247,6 +248,8 @@ async def read(
         logit_rows=logit_rows,
         scores_next=scores_next,
     )
+    host.meters.began(len(ids))
+    tally(tokens=len(ids))
     async with aclosing(run(host.engine, sequence, stream)) as events:
         async for event in events:
             if isinstance(event, Read):

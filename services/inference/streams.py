@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from services.inference.engine_thread import EngineThread
+from services.inference.meters import TokenClock
 from services.inference.sequence import Delta, Event, Failed, Finished, Read, Sequence
 
 
 class EventStream:
     """The events of one request. What waits is bounded by the request's own length: deltas that wait are merged."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: TokenClock | None = None) -> None:
+        """`clock` is told of tokens as they come, however late they are read."""
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Event] = []
         self._news = asyncio.Event()
@@ -26,6 +29,8 @@ class EventStream:
 
     def _take(self, events: list[Event]) -> None:
         for event in events:
+            if self._clock is not None and isinstance(event, Delta) and event.choices:
+                self._clock.saw(len(event.choices))
             last = self._waiting[-1] if self._waiting else None
             if isinstance(event, Delta) and isinstance(last, Delta):
                 self._waiting[-1] = Delta(last.text + event.text, last.choices + event.choices)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from weakref import WeakValueDictionary
 
+from services.keys import metrics
 from services.keys.key import Key, Quotas, digest_of
 from services.keys.keyring import Keyring
 from services.keys.usage import Usage
@@ -46,6 +47,7 @@ class Gatekeeper:
         """
         if secret == DEV:
             if self._dev is None or not from_here:
+                metrics.key_refused()
                 raise KeyRefused
             return self._dev
         key = await self._find(digest_of(secret))
@@ -68,6 +70,7 @@ class Gatekeeper:
         self._known.pop(digest, None)
         found = await self._keyring.find(digest)
         if found is None:
+            metrics.key_refused()
             raise KeyRefused
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()

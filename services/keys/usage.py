@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from services.database.database import Database
 from services.errors import QuotaExceeded
+from services.keys import metrics
 from services.keys.database.tables import UsageRow
 from services.keys.key import Key, Quotas
 
@@ -32,13 +33,22 @@ class Usage:
     async def take(self, key: Key) -> None:
         """Counts a request. Raises QuotaExceeded, with the time after which to ask again, and counts nothing."""
 
+        quota = ""
+
         def count(session: Session) -> None:
+            nonlocal quota
             now = self._now()
             row = _row(session, key, now)
+            quota = metrics.TOKENS
             _check_tokens(key.quotas, row, now)
+            quota = metrics.REQUESTS
             _take_request(key.quotas, row, now)
 
-        await self._database.write(count)
+        try:
+            await self._database.write(count)
+        except QuotaExceeded:
+            metrics.quota_used_up(quota)
+            raise
 
     async def charge(self, key: Key, tokens: int) -> None:
         """Counts the tokens of an answer."""

@@ -36,6 +36,10 @@ class OtelSpan:
         """Adds attributes."""
         self._span.set_attributes(attributes)
 
+    def rename(self, name: str) -> None:
+        """Gives it another name."""
+        self._span.update_name(name)
+
     def fail(self) -> None:
         """Marks it as failed; why is in the log, for an error's message may quote its caller."""
         self._span.set_status(trace.StatusCode.ERROR)

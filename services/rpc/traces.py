@@ -5,8 +5,8 @@ No span carries text of a prompt, an answer, a query or a label, nor a key: name
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Protocol
 
@@ -34,6 +34,9 @@ class Span(Protocol):
     def set(self, attributes: Mapping[str, Value]) -> None:
         """Adds attributes."""
 
+    def rename(self, name: str) -> None:
+        """Gives it another name."""
+
     def fail(self) -> None:
         """Marks it as failed."""
 
@@ -43,8 +46,8 @@ class Tracer(Protocol):
 
     def span(
         self, name: str, kind: Kind, parent: Mapping[str, str] | None, attributes: Mapping[str, Value]
-    ) -> Any:
-        """A context in which the span is the current one; gives the Span."""
+    ) -> AbstractContextManager[Span]:
+        """A context in which the span is the current one."""
 
     def trace_id(self) -> str:
         """The current trace's; empty where there is none."""
@@ -62,7 +65,16 @@ class Tracer(Protocol):
 class _Untold:
     """Stands for a span where none is made."""
 
+    def __enter__(self) -> Span:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
     def set(self, attributes: Mapping[str, Value]) -> None:
+        """Does nothing."""
+
+    def rename(self, name: str) -> None:
         """Does nothing."""
 
     def fail(self) -> None:
@@ -90,19 +102,14 @@ def stop() -> None:
         _tracer = None
 
 
-@contextmanager
 def span(
     name: str,
     kind: Kind = Kind.INTERNAL,
     parent: Mapping[str, str] | None = None,
     attributes: Mapping[str, Value] | None = None,
-) -> Iterator[Span]:
+) -> AbstractContextManager[Span]:
     """A span around what runs within; a child of the current one, or of that in `parent`'s headers."""
-    if _tracer is None:
-        yield _UNTOLD
-        return
-    with _tracer.span(name, kind, parent, attributes or {}) as made:
-        yield made
+    return _UNTOLD if _tracer is None else _tracer.span(name, kind, parent, attributes or {})
 
 
 def ended(told: Span, code: str) -> None:

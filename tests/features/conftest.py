@@ -16,6 +16,7 @@ from services.features.database.schema import MIGRATIONS
 from services.features.embedding import Embedding
 from services.features.embedding_cache import EmbeddingCache
 from services.features.encoders import LoadEncoder
+from services.features.metrics import measured
 from services.features.revisions import Revisions
 from services.features.store.base import VectorStore
 from services.features.store.open import open_store
@@ -40,7 +41,7 @@ async def opened_in(
 ) -> AsyncIterator[Opened]:
     """A catalogue in a folder, its vectors on a server if one is given, as a process has it that starts."""
     async with AsyncExitStack() as stack:
-        store = await open_store(folder / "vectors", server)
+        store = measured(await open_store(folder / "vectors", server))
         stack.push_async_callback(store.close)
         database = Database(DatabaseSettings(f"sqlite:///{folder / 'features.db'}"))
         stack.push_async_callback(database.close)

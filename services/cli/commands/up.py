@@ -49,6 +49,17 @@ def up(
             show_default=False,
         ),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65530,
+            metavar="N",
+            help="First of five ports at which inference, features, auto-steer, its worker and the gateway answer "
+            "Prometheus; 0 takes free ones. None unless given.",
+            show_default=False,
+        ),
+    ] = None,
     host: Annotated[
         str | None,
         typer.Option(
@@ -109,6 +120,7 @@ def up(
         features_settings,
         gateway_settings,
         inference_settings,
+        telemetry_settings,
     )
 
     start(
@@ -124,4 +136,5 @@ def up(
         features_settings(port=features_port, host=host),
         autosteer_settings(port=autosteer_port, host=host),
         gateway_settings(port=gateway_port, host=host),
+        telemetry_settings(metrics_port=metrics_port),
     )
