@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from rich.console import Console
@@ -77,7 +78,18 @@ def up(
     embedded_model: Path, sentence_encoder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Up]:
     sae = random_sae(tmp_path_factory.mktemp("sae"))
-    command = [*HEARTH, "up", *FREE_PORTS, "--device", "cpu", "--sae", str(sae), "--allow-mismatch"]
+    command = [
+        *HEARTH,
+        "up",
+        *FREE_PORTS,
+        "--metrics-port",
+        "0",
+        "--device",
+        "cpu",
+        "--sae",
+        str(sae),
+        "--allow-mismatch",
+    ]
     environment = {
         **ONE_THREAD,
         "HEARTH_FEATURES_DATA_DIR": str(tmp_path_factory.mktemp("data")),
@@ -124,6 +136,23 @@ def test_up_imports_the_features_and_its_search_works(up: Up, run: Run) -> None:
         "in the catalogue already"
         in run("features", "import", str(up.sae), HEARTH_FEATURES_ADDRESS=up.features).out
     )
+
+
+@pytest.mark.model
+def test_every_process_answers_prometheus_on_a_port_of_its_own_and_the_gateway_nowhere_else(up: Up) -> None:
+    told = re.search(r"Metrics at http://(\S+):PORT/metrics: (.+)", up.output)
+    assert told is not None, up.output
+    ports = dict(place.split(" ") for place in told[2].split(", "))
+    assert list(ports) == ["inference", "features", "autosteer", "worker", "gateway"]
+    patient = httpx.HTTPTransport(retries=8)  # nobody waits for the worker's start
+    with httpx.Client(transport=patient, timeout=30) as client:
+        for name, port in ports.items():
+            text = client.get(f"http://{told[1]}:{port}/metrics").text
+            assert f'hearth_build_info{{process="{name}"' in text
+            assert ('hearth_engine_rows_limit{model="' in text) == (name == "inference")
+        public = re.search(r'base_url="(http://127.0.0.1:\d+)"', up.output)
+        assert public is not None
+        assert client.get(f"{public[1]}/metrics").status_code == 404
 
 
 @pytest.mark.model
