@@ -38,8 +38,8 @@ JOB_SECONDS = 20
 """The budget of an auto-steer job of the researchers."""
 JOB_EVERY = 60.0
 """Seconds from one researcher's job to the next one's, so that they ask for a third of the time."""
-SDK_SHARE, HTTP_SHARE = 0.04, 0.5
-"""Of the researchers, who goes through Ember's SDK and who through HTTP; the others speak gRPC."""
+SDK_SHARE = 0.04
+"""Of the researchers, who goes through Ember's SDK; of the others half goes through HTTP, half speaks gRPC."""
 SDK_PROCESSES = 2
 QUOTA_EVERY, QUOTA_PER_MINUTE = 50, 2
 """Each so many researchers one has a key with that quota of requests a minute, and runs into it."""
@@ -93,7 +93,7 @@ def way_of(number: int, researchers: int) -> str:
     """Through what a researcher asks: `sdk`, `http` or `grpc`."""
     if number < max(1, round(SDK_SHARE * researchers)):
         return "sdk"
-    return "http" if number % 2 and HTTP_SHARE else "grpc"
+    return "http" if number % 2 else "grpc"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def _throughput(axes: Any, records: Sequence[Record]) -> None:
     axes.plot(middles, failed, label="attempts refused or failed", color="tab:gray", linewidth=0.9)
     axes.set(xlabel="seconds", ylabel="a second", title="Throughput, and what went wrong when")
     _misfortunes(axes, records)
-    axes.legend(loc="upper left", fontsize=8)
+    axes.legend(loc="upper right", fontsize=8)  # nothing goes wrong at the end
 
 
 def _latency(axes: Any, records: Sequence[Record]) -> None:
@@ -66,7 +66,7 @@ def _memory(axes: Any, records: Sequence[Record]) -> None:
         xlabel="seconds", ylabel="MiB resident", title="Memory of each process, a line for each life", ylim=0
     )
     _misfortunes(axes, records)
-    axes.legend(loc="upper left", fontsize=8)
+    axes.legend(loc="upper right", fontsize=8)  # nothing goes wrong at the end
 
 
 def _fairness(axes: Any, records: Sequence[Record]) -> None:

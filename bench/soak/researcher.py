@@ -42,7 +42,6 @@ class Researcher:
         """What this one nudges until a search finds something else."""
         self._own = number * 13 % features
         """The only feature whose label this one contests."""
-        self._variants: list[str] = []
 
     async def work(self, until: float, think: float) -> None:
         """Takes steps until that moment of the journal's time."""
