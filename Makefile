@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test test-platform setup lint format typecheck protos protos-breaking constraints fuzz bench bench-peers test-vllm envoy clients soak clean
+.PHONY: help up test test-platform setup lint format typecheck protos protos-breaking constraints fuzz bench bench-peers test-vllm audit envoy clients soak clean
 
 PYTHON ?=
 PORT ?=
@@ -51,6 +51,7 @@ up: setup  ## set everything up and start the platform in the foreground
 test: setup $(PROTOC_STAMP) $(SAE_LENS_STAMP) $(GOODFIRE_STAMP)  ## set everything up and run every check and test (only the tests that ARGS names)
 	@$(BIN)/python -m services.inference.embedded
 	@$(BIN)/python -m services.encoder.minilm
+	@$(BIN)/python deploy/helm.py
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
@@ -138,6 +139,12 @@ test-vllm: bench-peers  ## run the tests of the engine on vLLM, in the environme
 	@$(VLLM)/bin/python $(PIP_INSTALL) --quiet --no-deps --requirement services/inference/vllm/requirements.txt
 	PYTHONPATH=.:protos/gen $(VLLM)/bin/python -m pytest --confcutdir tests/inference/vllm -m platform tests/inference/vllm $(ARGS)
 
+audit: setup  ## ask the databases of advisories about every pinned release, and about the page's packages; needs the network
+	@deploy/environment.sh .venv-audit "$(PYTHON)" 100
+	@.venv-audit/bin/python $(PIP_INSTALL) --quiet pip-audit==2.10.1
+	.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+	cd services/gateway/web && npm audit --package-lock-only
+
 envoy: setup  ## write Envoy's configurations in deploy/envoy anew, from the service config and the schema
 	$(BIN)/python deploy/envoy/configure.py
 
@@ -150,5 +157,5 @@ soak: setup $(GOODFIRE_STAMP)  ## the big test: 250 researchers for 20 minutes w
 	$(BIN)/python -m bench.soak $(ARGS)
 
 clean:  ## remove the environments and caches; the model cache in your home stays
-	rm -rf .venv .venv-protoc .venv-sae-lens .venv-goodfire .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-audit .venv-protoc .venv-sae-lens .venv-goodfire .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -79,6 +79,9 @@ class Worker:
             asyncio.create_task(self._reconciler.watch_broker()),
             asyncio.create_task(_loaded(encoder)),
         ]
+
+    async def ready(self) -> None:
+        """Says that it takes jobs, and ends well if it is told to."""
         await self._health.serve(True)
 
     async def work(self) -> None:
@@ -162,6 +165,10 @@ def main(settings: AutoSteerSettings) -> int:
     def stop(**_: Any) -> None:
         loop.begin(worker.stop())
 
+    def ready(**_: Any) -> None:
+        loop.begin(worker.ready())
+
+    signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutting_down.connect(stop, weak=False)
     signals.task_prerun.connect(lambda **_: metrics.task_begins(), weak=False)
     signals.task_postrun.connect(lambda state=None, **_: metrics.task_ended(state), weak=False)
