@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 import httpx2
 from google.protobuf.json_format import MessageToDict
 
 from bench.soak import messages
 from bench.soak.journal import Journal, Record
-from bench.soak.patience import Failure
+from bench.soak.patience import GivenUp, Who, patiently
 from bench.soak.ways import GrpcWay
 from hearth.v1 import autosteer_service_pb2 as autosteer_pb
 
-ENDED = ("AUTO_STEER_STATE_SUCCEEDED", "AUTO_STEER_STATE_FAILED", "AUTO_STEER_STATE_CANCELLED")
+CHECKER = Who(-3, "grpc")
+"""Under which the journal has what is asked here."""
 
 
 class Keeper:
@@ -40,24 +43,22 @@ class Keeper:
 
     async def _variants(self, kept: Sequence[Record]) -> None:
         for record in kept:
-            try:
-                found = await self._way_of(record["who"]).call(
-                    "variants", "GetVariant", messages.get_variant(record["id"])
-                )
-            except Failure as failure:
-                self._lost("variant", record["id"], str(failure))
-            else:
-                if MessageToDict(found.variant.steering) != record["value"]:
-                    self._lost("variant", record["id"], "its steering is another one")
+            request = messages.get_variant(record["id"])
+            found = await self._asked(record["who"], "variants", "GetVariant", request)
+            if found is None:
+                self._lost("variant", record["id"], "it cannot be had")
+            elif MessageToDict(found.variant.steering) != record["value"]:
+                self._lost("variant", record["id"], "its steering is another one")
         self._checked("variants", len(kept))
 
     async def _labels(self, records: Sequence[Record]) -> None:
         """A feature has the label that was acknowledged last, or one that was tried after it without an answer."""
         allowed = allowed_labels(records)
         for index, labels in allowed.items():
-            found = await self._way_of(0).call("features", "BatchGetFeatures", messages.lookup([int(index)]))
-            if found.features[0].label not in labels:
-                self._lost("label", index, f"is {found.features[0].label!r}, acknowledged was {labels[0]!r}")
+            found = await self._asked(0, "features", "BatchGetFeatures", messages.lookup([int(index)]))
+            is_now = found.features[0].label if found else None
+            if is_now not in labels:
+                self._lost("label", index, f"is {is_now!r}, acknowledged was {labels[0]!r}")
         self._checked("labels", len(allowed))
 
     async def _jobs(self, kept: Sequence[Record], records: Sequence[Record]) -> None:
@@ -65,10 +66,9 @@ class Keeper:
         watched = {record["id"]: record["sequences"] for record in records if record["kind"] == "watched"}
         for record in kept:
             request = autosteer_pb.GetAutoSteerJobRequest(id=record["id"])
-            try:
-                found = await self._way_of(record["who"]).call("autosteer", "GetAutoSteerJob", request)
-            except Failure as failure:
-                self._lost("job", record["id"], str(failure))
+            found = await self._asked(record["who"], "autosteer", "GetAutoSteerJob", request)
+            if found is None:
+                self._lost("job", record["id"], "it cannot be had")
                 continue
             state = autosteer_pb.AutoSteerState.Name(found.job.state)
             if state != "AUTO_STEER_STATE_SUCCEEDED":
@@ -76,9 +76,8 @@ class Keeper:
                 self._lost("job", record["id"], f"is {state} after {found.job.attempts} attempts: {error}")
             seen = watched.get(record["id"])
             if seen is not None and seen != list(range(1, found.job.last_sequence + 1)):
-                self._lost(
-                    "events", record["id"], f"saw {len(seen)} of {found.job.last_sequence} events in order"
-                )
+                how = f"saw {len(seen)} of {found.job.last_sequence} events in order"
+                self._lost("events", record["id"], how)
         self._checked("jobs", len(kept))
 
     async def _keys(self, keys: dict[str, bool]) -> None:
@@ -90,19 +89,30 @@ class Keeper:
         self._checked("keys", len(keys))
 
     async def _texts(self, texts: Sequence[Record]) -> None:
+        """Asked again one at a time, over gRPC; the text must be the same."""
         for record in texts:
             asked = messages.Chat.of(record["asked"])
-            pieces = [
-                piece async for piece in self._way_of(record["who"]).chat({}, asked.message(self._model))
-            ]
-            if "".join(pieces) != record["text"]:
-                self._journal.write(
-                    "crossed",
-                    who=record["who"],
-                    step=f"chat through {record['way']}",
-                    how=f"said {record['text']!r}, and alone {''.join(pieces)!r}",
-                )
+
+            async def said(asked: messages.Chat = asked, number: int = record["who"]) -> str:
+                way = self._way_of(number)
+                return "".join([piece async for piece in way.chat({}, asked.message(self._model))])
+
+            with suppress(GivenUp):
+                alone = await patiently(self._journal, CHECKER, "ask again", said)
+                if alone != record["text"]:
+                    how = f"said {record['text']!r}, and alone {alone!r}"
+                    step = f"chat through {record['way']}"
+                    self._journal.write("crossed", who=record["who"], step=step, how=how)
         self._checked("texts asked again alone", len(texts))
+
+    async def _asked(self, number: int, service: str, method: str, request: Any) -> Any:
+        """What an RPC answers on a researcher's behalf; None where it does not."""
+        way = self._way_of(number)
+        with suppress(GivenUp):
+            return await patiently(
+                self._journal, CHECKER, "check", lambda: way.call(service, method, request)
+            )
+        return None
 
     def _lost(self, what: str, identity: str, how: str) -> None:
         self._journal.write("lost", what=what, id=identity, how=how)
