@@ -142,7 +142,7 @@ test-vllm: bench-peers  ## run the tests of the engine on vLLM, in the environme
 audit: setup  ## ask the databases of advisories about every pinned release, and about the page's packages; needs the network
 	@deploy/environment.sh .venv-audit "$(PYTHON)" 100
 	@.venv-audit/bin/python $(PIP_INSTALL) --quiet pip-audit==2.10.1
-	.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+	.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off
 	cd services/gateway/web && npm audit --package-lock-only
 
 envoy: setup  ## write Envoy's configurations in deploy/envoy anew, from the service config and the schema

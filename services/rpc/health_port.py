@@ -15,7 +15,7 @@ that is started again because its database is away would only be away longer."""
 
 
 class HealthSettings(BaseSettings):
-    """Each field is an environment variable that all gRPC processes read: HEARTH_HEALTH_PORT, HEARTH_LEAVE_SECONDS ..."""
+    """Each field is an environment variable that all gRPC processes read: HEARTH_HEALTH_PORT, HEARTH_HEALTH_HOST ..."""
 
     model_config = SettingsConfigDict(env_prefix="HEARTH_", frozen=True, env_ignore_empty=True)
 

@@ -48,7 +48,7 @@ def validated(path: Path) -> str:
     done = subprocess.run(
         command("--mode", "validate", "-c", str(path)), capture_output=True, text=True, check=False
     )
-    return (done.stdout + done.stderr).strip().splitlines()[-1]
+    return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
 
 
 class Envoy:
