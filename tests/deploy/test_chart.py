@@ -117,6 +117,7 @@ def test_a_second_release_in_a_namespace_shares_nothing_with_the_first(helm: Non
             assert not rendering.selects(workload["spec"]["selector"], pod.labels)
 
 
+_SPLIT = {"name": "a", "model": "m", "variant": "vllm", "gpu": {"count": 3}, "vllm": {"tensorParallel": 2}}
 REFUSED: list[tuple[str, Manifest, str]] = [
     ("an unknown value", {"gatway": {}}, "gatway"),
     ("an unknown value of a model", {"models": [{"name": "a", "model": "m", "gpus": 1}]}, "gpus"),
@@ -129,6 +130,12 @@ REFUSED: list[tuple[str, Manifest, str]] = [
     ("a name that is no label", {"models": [{"name": "A b", "model": "m"}]}, "name"),
     ("GPUs for the image without CUDA", {"modelDefaults": {"gpu": {"count": 1}}}, "variant"),
     ("CUDA without a GPU", {"modelDefaults": {"variant": "cuda"}}, "gpu.count"),
+    ("GPUs that do not add up", {"models": [_SPLIT]}, "tensorParallel"),
+    (
+        "several GPUs for an engine of one",
+        {"modelDefaults": {"variant": "cuda", "gpu": {"count": 2}}},
+        "vllm",
+    ),
     ("a claim without a name", {"modelDefaults": {"cache": {"type": "claim"}}}, "existingClaim"),
     ("no limits", {"gateway": {"resources": {"requests": None}}}, "requests"),
     ("no way to replace a pod", {"modelDefaults": {"rollout": {"maxSurge": 0}}}, "rollout"),

@@ -62,7 +62,8 @@ def test_only_the_variant_for_gpus_installs_cuda() -> None:
     assert arguments["VARIANT"] == "cpu"
     for target in ("features", "autosteer", "tools"):
         assert stages()[f"{target}-environment"].base == "cpu-torch"
-    assert stages()["inference-environment"].base == "${VARIANT}-torch"
+    assert stages()["inference-environment"].base == "${VARIANT}-inference"
+    assert stages()["cpu-inference"].base == "cpu-torch"
 
 
 def test_the_gateways_image_has_no_torch() -> None:

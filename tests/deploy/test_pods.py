@@ -189,11 +189,15 @@ def test_pods_of_a_process_spread_over_nodes_and_zones(rendered: Rendered) -> No
 
 
 def test_gpus_are_asked_for_tolerated_and_used(helm: None) -> None:
-    model = {"name": "big", "model": "m", "variant": "cuda", "gpu": {"count": 2}}
-    (pod,) = template(REGISTRY | {"models": [model]}).component("inference")
-    assert pod.container["resources"]["limits"]["nvidia.com/gpu"] == 2
+    model = {"name": "one", "model": "m", "variant": "cuda", "gpu": {"count": 1}}
+    many = {"name": "many", "model": "n", "variant": "vllm", "gpu": {"count": 4}}
+    pod, other = template(REGISTRY | {"models": [model, many]}).component("inference")
+    assert pod.container["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert pod.container["image"].endswith("hearth-inference:0.1.0-cuda")
     assert pod.env["HEARTH_INFERENCE_DEVICE"]["value"] == "cuda"
+    assert other.container["image"].endswith("hearth-inference:0.1.0-vllm")
+    assert other.env["HEARTH_INFERENCE_ENGINE"]["value"] == "vllm"
+    assert other.env["HEARTH_INFERENCE_TENSOR_PARALLEL"]["value"] == "4"
     assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod.spec["tolerations"]
 
 

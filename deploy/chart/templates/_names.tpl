@@ -39,17 +39,17 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- end -}}
 
-{{/* REGISTRY/hearth-TARGET:TAG; by digest where there is one. "variant" is cpu or cuda. */}}
+{{/* REGISTRY/hearth-TARGET:TAG; by digest where there is one. "variant" is cpu, cuda or vllm. */}}
 {{- define "hearth.image" -}}
 {{- $image := .root.Values.image -}}
 {{- $registry := required "image.registry says where the images lie, such as registry.example.com/research" $image.registry -}}
 {{- $name := printf "%s/%s%s" $registry $image.prefix .target -}}
-{{- $cuda := eq (default "cpu" .variant) "cuda" -}}
-{{- $digest := get $image.digests (ternary (printf "%s-cuda" .target) .target $cuda) -}}
+{{- $suffix := ternary "" (printf "-%s" .variant) (eq (default "cpu" .variant) "cpu") -}}
+{{- $digest := get $image.digests (printf "%s%s" .target $suffix) -}}
 {{- if $digest -}}
 {{- printf "%s@%s" $name $digest -}}
 {{- else -}}
-{{- printf "%s:%s%s" $name (default .root.Chart.AppVersion $image.tag) (ternary "-cuda" "" $cuda) -}}
+{{- printf "%s:%s%s" $name (default .root.Chart.AppVersion $image.tag) $suffix -}}
 {{- end -}}
 {{- end -}}
 
