@@ -23,8 +23,8 @@ from bench.soak.ways import Way
 from hearth.v1 import autosteer_service_pb2 as autosteer_pb
 from hearth.v1 import steering_pb2
 
-JOB_PATIENCE = 600.0
-"""Seconds until a job has ended; a budget of 20 s and the longest wait for a turn fit in many times."""
+JOB_PATIENCE = 900.0
+"""Seconds until a job has ended: its turn, its 20 s, and a kill of each process that it needs."""
 
 
 class Researcher:
