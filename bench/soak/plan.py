@@ -37,8 +37,8 @@ ANSWER_TOKENS = 12
 JOB_SECONDS = 20
 """The budget of an auto-steer job of the researchers."""
 JOB_EVERY = 90.0
-"""Seconds from one researcher's job to the next one's: quick jobs run one after the other, each for 20 s and what its last
-stage needs."""
+"""Seconds from one researcher's job to the next one's: quick ones run one after the other, each for 20 s and its last
+stage."""
 SDK_SHARE = 0.04
 """Of the researchers, who goes through Ember's SDK; of the others half goes through HTTP, half speaks gRPC."""
 SDK_PROCESSES = 2
