@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.soak import messages
 from bench.soak.journal import Journal
-from bench.soak.patience import GivenUp, Who, patiently
+from bench.soak.patience import Failure, GivenUp, Kind, Who, patiently
 from bench.soak.ways import GrpcWay
 from hearth.v1 import autosteer_service_pb2 as autosteer_pb
 
@@ -47,32 +47,34 @@ async def flood_autosteer(journal: Journal, flooders: Sequence[GrpcWay], model: 
     """More jobs than one owner may have waiting. All are cancelled once one was refused, whose turn then comes."""
     way, who = flooders[0], Who(NUMBER, "grpc")
     spec = messages.job(model, "write about boats", 10, 1)
+    full = asyncio.Event()
     created: list[str] = []
-    gone = asyncio.Event()
 
-    async def create() -> Any:
-        request = messages.create_job(spec, str(uuid.uuid4()))
+    async def call(method: str, request: Any) -> Any:
         try:
-            made = await patiently(
-                journal, who, "flood of jobs", lambda: way.call("autosteer", "CreateAutoSteerJob", request)
-            )
-        except GivenUp:
-            journal.write("unserved", flood="jobs", owner=0)
-            return
+            return await way.call("autosteer", method, request)
+        except Failure as failure:
+            if failure.kind is Kind.REFUSED:
+                full.set()
+            raise
+
+    async def create() -> None:
+        request = messages.create_job(spec, str(uuid.uuid4()))
+        made = await patiently(journal, who, "flood of jobs", lambda: call("CreateAutoSteerJob", request))
         created.append(made.job.id)
-        if gone.is_set():
+        if full.is_set():
             await cancel(made.job.id)
 
     async def cancel(job: str) -> None:
         request = autosteer_pb.CancelAutoSteerJobRequest(id=job)
-        try:
-            await patiently(
-                journal, who, "cancel job", lambda: way.call("autosteer", "CancelAutoSteerJob", request)
-            )
-        except GivenUp:
-            journal.write("unserved", flood="jobs", owner=0)
+        await patiently(journal, who, "cancel job", lambda: call("CancelAutoSteerJob", request))
 
-    creating = [asyncio.create_task(create()) for _ in range(JOBS)]
-    await asyncio.wait(creating, timeout=5.0)
-    gone.set()
-    await asyncio.gather(*map(cancel, list(created)), *creating)
+    creating = asyncio.gather(*(create() for _ in range(JOBS)), return_exceptions=True)
+    refused = asyncio.create_task(full.wait())
+    waiting: set[asyncio.Future[Any]] = {creating, refused}
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    full.set()
+    ended = await asyncio.gather(*map(cancel, list(created)), return_exceptions=True)
+    for each in [*ended, *await creating]:
+        if isinstance(each, BaseException):
+            journal.write("unserved", flood="jobs", owner=0, how=str(each))
