@@ -28,8 +28,10 @@ GO_MODULE = "hearth.local/client"
 GO_PATH = Path("/usr/share/gocode")
 JARS = Path("/usr/share/java")
 JAVA_NEEDS = (
-    "grpc-api grpc-context grpc-core grpc-netty grpc-protobuf grpc-protobuf-lite grpc-stub guava failureaccess "
-    "netty-all perfmark-api protobuf"
+    "grpc-api grpc-context grpc-core grpc-netty grpc-protobuf grpc-protobuf-lite grpc-stub "
+    "geronimo-annotation-1.3-spec gson guava perfmark-api protobuf netty-buffer netty-codec netty-codec-http "
+    "netty-codec-http2 netty-codec-socks "
+    "netty-common netty-handler netty-handler-proxy netty-resolver netty-transport netty-transport-native-unix-common"
 ).split()
 
 
@@ -53,7 +55,9 @@ class Language:
 
 def run(*command: str | Path, where: Path = ROOT, **environment: str) -> None:
     """Runs a tool; where it fails, its own message is on stderr and the build ends."""
-    subprocess.run(list(map(str, command)), cwd=where, env={**os.environ, **environment}, check=True)
+    done = subprocess.run(list(map(str, command)), cwd=where, env={**os.environ, **environment}, check=False)
+    if done.returncode:
+        raise SystemExit(f"{Path(command[0]).name} failed: what it says is above.")
 
 
 def on_path(*tools: str) -> dict[str, bool]:
@@ -170,8 +174,9 @@ def generate_java() -> None:
     """The sources of the API's package, with the protoc of the protobuf that is on the class path."""
     generated = fresh(HERE / "java/build/generated")
     names = lay_protos()
+    plugin = f"--plugin=protoc-gen-grpc-java={shutil.which('grpc_java_plugin')}"
     out = (f"--java_out={generated}", f"--grpc-java_out={generated}")
-    run("protoc", f"--proto_path={PROTOS}", *out, *names)
+    run("protoc", f"--proto_path={PROTOS}", plugin, *out, *names)
     run("protoc", f"--proto_path={PROTOS}", f"--java_out={generated}", *DETAILS)
     config = json.loads((ROOT / "protos/service_config.json").read_text(encoding="utf-8"))
     text = f"""package hearth.client;
@@ -238,7 +243,8 @@ def languages() -> list[Language]:
                 **on_path("go", "protoc-gen-go", "protoc-gen-go-grpc"),
                 "google.golang.org/grpc": (GO_PATH / "src/google.golang.org/grpc").is_dir(),
             },
-            "apt-get install golang-go golang-google-grpc-dev protoc-gen-go protoc-gen-go-grpc",
+            "apt-get install golang-go golang-google-grpc-dev golang-google-protobuf-dev protoc-gen-go "
+            "protoc-gen-go-grpc",
             generate_go,
             build_go,
         ),
@@ -252,11 +258,11 @@ def languages() -> list[Language]:
         Language(
             "java",
             {
-                **on_path("javac", "protoc", "protoc-gen-grpc-java"),
+                **on_path("javac", "protoc", "grpc_java_plugin"),
                 **{f"{name}.jar": (JARS / f"{name}.jar").exists() for name in JAVA_NEEDS},
             },
-            "apt-get install openjdk-17-jdk-headless protobuf-compiler grpc-java-plugin libgrpc-java "
-            "libnetty-java libperfmark-java",
+            "apt-get install openjdk-17-jdk-headless protobuf-compiler protobuf-compiler-grpc-java-plugin libgrpc-java "
+            "libprotobuf-java libnetty-java libperfmark-java libgoogle-gson-java libgeronimo-annotation-1.3-spec-java",
             generate_java,
             build_java,
         ),

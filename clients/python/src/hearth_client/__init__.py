@@ -48,6 +48,7 @@ from hearth_client.errors import (
     ServerError,
     Unauthenticated,
     Unavailable,
+    Unsupported,
 )
 from hearth_client.features import Feature, FeatureGroup
 from hearth_client.variant import Edit, FeatureEdits, Limits, Scope, Variant
@@ -97,5 +98,6 @@ __all__ = [
     "Token",
     "Unauthenticated",
     "Unavailable",
+    "Unsupported",
     "Variant",
 ]

@@ -32,7 +32,9 @@ class AsyncChatStream(AsyncIterator[Chunk]):
     async def __anext__(self) -> Chunk:
         try:
             if self._call is None:
-                self._call = await self._runner.run(self._generation.begin(self._runner.session))
+                self._call, first = await self._runner.run(self._generation.begin(self._runner.session))
+                if first:
+                    return first
             with failures():
                 async for message in self._call:
                     if chunk := self._generation.answer.take(message):

@@ -31,7 +31,9 @@ class ChatStream(Iterator[Chunk]):
     def __next__(self) -> Chunk:
         try:
             if self._call is None:
-                self._call = self._runner.run(self._generation.begin(self._runner.session))
+                self._call, first = self._runner.run(self._generation.begin(self._runner.session))
+                if first:
+                    return first
             with failures():
                 for message in self._call:
                     if chunk := self._generation.answer.take(message):

@@ -91,6 +91,10 @@ class Cancelled(HearthError):
     """CANCELLED: the call was cancelled."""
 
 
+class Unsupported(HearthError):
+    """UNIMPLEMENTED: the server, or the engine behind it, cannot do this."""
+
+
 class ServerError(HearthError):
     """INTERNAL and all else: the server's fault; its log has the request id."""
 
@@ -108,6 +112,7 @@ _KINDS: dict[grpc.StatusCode, type[HearthError]] = {
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.CANCELLED: Cancelled,
+    grpc.StatusCode.UNIMPLEMENTED: Unsupported,
 }
 
 

@@ -33,7 +33,7 @@ public final class Hearth {
   }
 
   /** The API's settings for a channel that is made in another way, such as with TLS. */
-  public static <B extends ManagedChannelBuilder<B>> B configured(B builder) {
+  public static ManagedChannelBuilder<?> configured(ManagedChannelBuilder<?> builder) {
     return builder
         .defaultServiceConfig(ServiceConfig.CONFIG)
         .enableRetry()

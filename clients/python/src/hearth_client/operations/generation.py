@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hearth_client.answers import Prompt
+from hearth_client.answers import Chunk, Prompt
 from hearth_client.operations.methods import GENERATE
 from hearth_client.operations.models import Session, as_variant
 from hearth_client.operations.steps import Operation
@@ -30,8 +30,7 @@ class Generation:
         asked = request(messages, variant, sampling, report=report, receipt=receipt)
         return cls(asked, Answer(messages, variant))
 
-    def begin(self, session: Session) -> Operation[Any]:
-        """The stream of its events, once the server has given it a place."""
-        stream, started = yield from session.patience.begin(GENERATE, self.request)
-        self.answer.take(started)
-        return stream
+    def begin(self, session: Session) -> Operation[tuple[Any, Chunk | None]]:
+        """The stream of its events, once the server has given it a place, and what the first of them tells."""
+        stream, first = yield from session.patience.begin(GENERATE, self.request)
+        return stream, self.answer.take(first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from typing import get_args
 
@@ -55,7 +56,7 @@ def variant_of(message: pb.Steering, base_model: str = "") -> Variant:
         positions={pb.POSITIONS_PROMPT: "prompt", pb.POSITIONS_GENERATED: "generated"}.get(
             message.positions, "all"
         ),  # type: ignore[arg-type]
-        **{name: getattr(message, name) for name in _OPTIONAL if message.HasField(name)},  # type: ignore[arg-type]
+        **{name: shortest(getattr(message, name)) for name in _OPTIONAL if message.HasField(name)},  # type: ignore[arg-type]
     )
     variant = Variant(base_model, limits=limits)
     variant.edits = _edits_of(message)
@@ -100,6 +101,15 @@ def edits_of(messages: Iterable[pb.Edit]) -> FeatureEdits:
     return FeatureEdits(map(_edit_of, messages))
 
 
+def shortest(value: float) -> float:
+    """The shortest decimal number that is this one as a float32, which is what messages hold: 0.9, not 0.89999998."""
+    for digits in range(6, 9):
+        short = float(f"{value:.{digits}g}")
+        if struct.unpack("<f", struct.pack("<f", short)) == (value,):
+            return short
+    return value
+
+
 def _edit(edit: Edit) -> pb.Edit:
     message = pb.Edit(feature=key(edit.feature))
     setattr(message, edit.mode, edit.value)
@@ -108,7 +118,7 @@ def _edit(edit: Edit) -> pb.Edit:
 
 def _edit_of(message: pb.Edit) -> Edit:
     mode = message.WhichOneof("operation") or "nudge"
-    return Edit(_feature(message.feature), getattr(message, mode), mode)
+    return Edit(_feature(message.feature), shortest(getattr(message, mode)), mode)
 
 
 def _edits_of(message: pb.Steering) -> FeatureEdits:
@@ -147,7 +157,7 @@ def _comparison_of(message: pb.Comparison) -> Comparison:
     right = (
         tuple(map(_feature, message.features.features))
         if message.WhichOneof("right") == "features"
-        else message.threshold
+        else shortest(message.threshold)
     )
     return Comparison(
         tuple(map(_feature, message.left.features)), _OPERATOR_OF.get(message.operator, ">"), right
