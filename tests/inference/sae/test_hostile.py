@@ -16,12 +16,14 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from services.inference.model import load_language_model
-from services.inference.sae.archives import SMALL
+from services.inference.sae import archives
 from services.inference.sae.errors import SaeFormatError
 from services.inference.sae.formats import load_sae
 from services.inference.tokenizer import Tokenizer
 from tests.inference.sae.file_writers import D_MODEL, D_SAE, gemma_scope_file, goodfire_file
 from tests.inference.tiny import llama_config
+
+SIZE = 4 << 20
 
 
 class Touches:
@@ -57,11 +59,14 @@ def test_a_pickle_that_calls_something_is_not_obeyed(kind: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["sae-l1.pth", "layer_1/params.npz"])
-def test_an_archive_that_unpacks_to_far_more_than_it_holds_is_not_unpacked(name: str, tmp_path: Path) -> None:
+def test_an_archive_that_unpacks_to_far_more_than_it_holds_is_not_unpacked(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "SMALL", SIZE // 2)
     (tmp_path / "layer_1").mkdir()
-    file = bomb(tmp_path / name, "archive/data.pkl" if name.endswith("pth") else "W_enc.npy", 2 * SMALL)
-    assert file.stat().st_size < SMALL / 100
-    with pytest.raises(SaeFormatError, match=f"unpacks to {2 * SMALL:,} bytes"):
+    file = bomb(tmp_path / name, "archive/data.pkl" if name.endswith("pth") else "W_enc.npy", SIZE)
+    assert file.stat().st_size < SIZE / 200
+    with pytest.raises(SaeFormatError, match=f"unpacks to {SIZE:,} bytes"):
         load_sae(file)
 
 
