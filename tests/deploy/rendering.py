@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import yaml
 
 from deploy.helm import helm_path
@@ -111,8 +112,29 @@ def template(values: Manifest | None = None, *files: Path, release: str = "heart
     return _template(json.dumps(values or {}), files, release)
 
 
+def merged(*parts: Manifest) -> Manifest:
+    """Values, later ones on top."""
+    result: Manifest = {}
+    for part in parts:
+        for key, value in part.items():
+            known = result.get(key)
+            both = isinstance(value, dict) and isinstance(known, dict)
+            result[key] = merged(known, value) if both else value
+    return result
+
+
 def refusal(values: Manifest) -> str:
-    """Why helm refuses values."""
+    """Why values are refused: by the chart's schema, as helm asks it, else by helm."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    all_values = merged(yaml.safe_load((CHART / "values.yaml").read_text()), values)
+    errors = jsonschema_rs.validator_for(schema).iter_errors(all_values)
+    if wrong := [f"{'.'.join(map(str, each.instance_path))}: {each.message}" for each in errors]:
+        return "\n".join(wrong)
+    return refused_by_helm(values)
+
+
+def refused_by_helm(values: Manifest) -> str:
+    """What helm says of values that it refuses."""
     done = helm("template", "hearth", str(CHART), "--set-json", json.dumps(values))
     assert done.returncode != 0, "these values were accepted"
     return done.stderr

@@ -13,7 +13,18 @@ import pytest
 import yaml
 
 from tests.deploy import rendering
-from tests.deploy.rendering import CHART, CI, NAMES, REGISTRY, Manifest, Rendered, refusal, template
+from tests.deploy.rendering import (
+    CHART,
+    CI,
+    NAMES,
+    REGISTRY,
+    Manifest,
+    Rendered,
+    merged,
+    refusal,
+    refused_by_helm,
+    template,
+)
 from tests.deploy.schemas import problems
 
 VERSIONS = ("1.30", "1.37")
@@ -48,17 +59,6 @@ SWITCHES: list[tuple[Manifest, ...]] = [
 ]
 
 
-def merged(*parts: Manifest) -> Manifest:
-    """Values, later ones on top."""
-    result: Manifest = {}
-    for part in parts:
-        for key, value in part.items():
-            known = result.get(key)
-            both = isinstance(value, dict) and isinstance(known, dict)
-            result[key] = merged(known, value) if both else value
-    return result
-
-
 def valid(rendered: Rendered) -> None:
     """Fails where Kubernetes would refuse a manifest, or drop a field that it does not know."""
     for manifest in rendered.manifests:
@@ -77,7 +77,7 @@ def test_every_manifest_is_one_that_kubernetes_takes(rendered: Rendered) -> None
     valid(rendered)
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(3))
 def test_any_combination_of_values_is_valid(number: int, helm: None) -> None:
     draw = random.Random(number)
     valid(template(merged(REGISTRY, *(draw.choice(switch) for switch in SWITCHES))))
@@ -151,6 +151,10 @@ REFUSED: list[tuple[str, Manifest, str]] = [
 )
 def test_values_that_make_no_sense_are_refused(values: Manifest, named: str, helm: None) -> None:
     assert named in refusal(merged(REGISTRY, values))
+
+
+def test_helm_asks_the_schema(helm: None) -> None:
+    assert "gatway" in refused_by_helm(REGISTRY | {"gatway": {}})
 
 
 def test_the_schema_has_every_value_and_no_other() -> None:

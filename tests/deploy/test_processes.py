@@ -148,6 +148,7 @@ def test_the_gateway_is_ready_while_the_services_are_not_there(helm: None, tmp_p
     ends_well(Container("gateway", tmp_path))
 
 
+@pytest.mark.platform
 def test_a_worker_lives_and_ends_as_the_chart_says(helm: None, tmp_path: Path, broker: str) -> None:
     ends_well(Container("worker", tmp_path, HEARTH_AUTOSTEER_REDIS_URL=broker))
 
