@@ -13,12 +13,12 @@ from services.gateway.callers import Caller
 from services.gateway.gateway import Gateway
 from services.gateway.presence import while_present
 from services.gateway.rest.table import Route
-from services.keys.wire.meter import Meter
 from services.gateway.rest.wire.methods import is_stream
 from services.gateway.rest.wire.reading import request_of
 from services.gateway.rest.wire.watching import has_all, job_of
 from services.gateway.rest.wire.writing import written
 from services.gateway.streaming import Event, Numbered, sse
+from services.keys.wire.meter import Meter
 from services.rpc.channel import rpc_failures
 
 LAST_EVENT = "last-event-id"
