@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from services.inference.engine_thread import EngineLimits
+from services.inference.vllm.engine import VllmEngine
 from tests.inference import driver
 from tests.inference.driver import Answer, Request
 from tests.inference.vllm import served
@@ -19,14 +19,42 @@ Asked = Callable[[Sequence[Request]], list[Answer]]
 """The answers to requests that run together."""
 
 
+class OneAtATime:
+    """The engine of a test; the last one stays for the next test that wants the same, for vLLM starts slowly, and no
+    two stand in one process: what ends the one takes the process groups of the other."""
+
+    def __init__(self) -> None:
+        self._settings: dict[str, object] = {}
+        self._engine: VllmEngine | None = None
+
+    def __call__(self, **settings: object) -> VllmEngine:
+        """An engine with these settings."""
+        if self._engine is None or settings != self._settings:
+            self.stop()
+            self._engine, self._settings = served.start(**settings), settings  # type: ignore[arg-type]
+        return self._engine
+
+    def stop(self) -> None:
+        """Ends the one that stands."""
+        if self._engine is not None:
+            self._engine.stop()
+            self._engine = None
+
+
 @pytest.fixture(scope="session")
-def vllm_engine() -> Iterator[object]:
-    """vLLM with the tests' model."""
+def engine_with() -> Iterator[OneAtATime]:
+    """Starts vLLM with the tests' model."""
     if not INSTALLED:
         pytest.skip(ABSENT)
-    engine = served.start(EngineLimits(max_running=32))
-    yield engine
-    engine.stop()
+    engines = OneAtATime()
+    yield engines
+    engines.stop()
+
+
+@pytest.fixture
+def vllm_engine(engine_with: OneAtATime) -> VllmEngine:
+    """vLLM as most tests want it."""
+    return engine_with()
 
 
 @pytest.fixture(params=["torch", "vllm"])

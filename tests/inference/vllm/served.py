@@ -10,7 +10,7 @@ from pathlib import Path
 
 from services.inference.answers import Vocabulary
 from services.inference.engine_thread import EngineLimits
-from services.inference.sequence import Event, Failed, Finished, Read, Sequence
+from services.inference.sequence import Event, Failed, Finished, Read, Sequence, Triggered
 from services.inference.vllm.engine import VllmEngine
 from services.inference.vllm.runtime import Runtime
 from tests.inference.driver import Answer, Request, sequence_of
@@ -75,8 +75,7 @@ def wait_for(engine: VllmEngine, sequence: Sequence) -> Read:
     told: queue.SimpleQueue[Event] = queue.SimpleQueue()
     sequence.sink = lambda events: [told.put(event) for event in events] and None
     engine.submit(sequence)
-    match told.get(timeout=TIMEOUT):
-        case Read() as done:
-            return done
-        case other:
-            raise AssertionError(other)
+    while isinstance(event := told.get(timeout=TIMEOUT), Triggered):
+        continue
+    assert isinstance(event, Read), event
+    return event

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from services.errors import EngineUnsupported
-from services.inference.engine_thread import EngineLimits
 from services.inference.sampling import Sampling
 from services.inference.sequence import Delta, Event, FinishReason, Started
 from services.inference.vllm.engine import VllmEngine
@@ -17,8 +16,7 @@ from services.steering.edits import Edit, Notify, Operation, Positions, Scope, S
 from tests.inference import driver
 from tests.inference.driver import Answer, Request, sequence_of
 from tests.inference.tiny import END
-from tests.inference.vllm import served
-from tests.inference.vllm.conftest import ABSENT, INSTALLED
+from tests.inference.vllm.conftest import ABSENT, INSTALLED, OneAtATime
 from tests.inference.vllm.served import ask, ask_all, wide
 from tests.inference.vllm.test_conformance import some_requests
 
@@ -72,53 +70,6 @@ def test_an_answer_that_becomes_a_prompt_is_steered_as_a_prompt(
         same(ask(vllm_engine, request), on_torch(request))
 
 
-def test_requests_that_vllm_preempts_and_runs_again_answer_as_undisturbed() -> None:
-    """Seven blocks of cache; six requests that each grow from one block to two."""
-    scopes = (Scope(OFTEN, Notify("on")), Scope(OFTEN, Steering((PIN,)), latched=True))
-    requests = [
-        Request(
-            LONG[n : n + 100],
-            Steering((NUDGE,), scopes if n % 2 else ()),
-            Sampling(temperature=0.8, max_tokens=60, seed=n, logprobs=True),
-            report=True,
-        )
-        for n in range(6)
-    ]
-    engine = served.start(kv_blocks=8)
-    try:
-        together = ask_all(engine, requests)
-    finally:
-        engine.stop()
-    for request, given in zip(requests, together, strict=True):
-        same(given, on_torch(request))
-
-
-@pytest.mark.parametrize(
-    "split", [{"tensor_parallel": 2}, {"pipeline_parallel": 2}], ids=["tensor", "pipeline"]
-)
-def test_two_workers_answer_as_one(split: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random requests of all kinds; with a pipeline, those whose scopes lie on one stage."""
-    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # two workers may share a core here
-    engine = served.start(EngineLimits(max_running=16), **split)
-    try:
-        assert len(engine.stages) == 2
-        requests = [each for each in some_requests()[:24] if fits(engine, each)]
-        assert len(requests) > 12
-        together = ask_all(engine, requests)
-    finally:
-        engine.stop()
-    for request, given in zip(requests, together, strict=True):
-        same(given, on_torch(request))
-
-
-def fits(engine: VllmEngine, request: Request) -> bool:
-    try:
-        engine.refuse(sequence_of(request, wide().saes, lambda _: None))
-    except EngineUnsupported:
-        return False
-    return True
-
-
 def test_a_request_that_is_left_frees_its_place(vllm_engine: VllmEngine) -> None:
     told: queue.SimpleQueue[list[Event]] = queue.SimpleQueue()
     sequence = sequence_of(Request(LONG[:20], sampling=Sampling(max_tokens=400)), wide().saes, told.put)
@@ -132,20 +83,56 @@ def test_a_request_that_is_left_frees_its_place(vllm_engine: VllmEngine) -> None
     assert not vllm_engine._llm.has_unfinished_requests()
 
 
-def test_an_end_token_and_a_stop_string_end_an_answer() -> None:
-    engine = served.start(ends=frozenset({END}))
+def test_requests_that_vllm_preempts_and_runs_again_answer_as_undisturbed(engine_with: OneAtATime) -> None:
+    """Seven blocks of cache; six requests that each grow from one block to two."""
+    scopes = (Scope(OFTEN, Notify("on")), Scope(OFTEN, Steering((PIN,)), latched=True))
+    requests = [
+        Request(
+            LONG[n : n + 100],
+            Steering((NUDGE,), scopes if n % 2 else ()),
+            Sampling(temperature=0.8, max_tokens=60, seed=n, logprobs=True),
+            report=True,
+        )
+        for n in range(6)
+    ]
+    together = ask_all(engine_with(kv_blocks=8), requests)
+    for request, given in zip(requests, together, strict=True):
+        same(given, on_torch(request))
+
+
+@pytest.mark.parametrize(
+    "split", [{"tensor_parallel": 2}, {"pipeline_parallel": 2}], ids=["tensor", "pipeline"]
+)
+def test_two_workers_answer_as_one(
+    engine_with: OneAtATime, split: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random requests of all kinds; with a pipeline, those whose scopes lie on one stage."""
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # two workers may share a core here
+    engine = engine_with(**split)
+    assert len(engine.stages) == 2
+    requests = [each for each in some_requests()[:24] if fits(engine, each)]
+    assert len(requests) > 12
+    together = ask_all(engine, requests)
+    for request, given in zip(requests, together, strict=True):
+        same(given, on_torch(request))
+
+
+def fits(engine: VllmEngine, request: Request) -> bool:
     try:
-        hot = [
-            Request(LONG[:9], sampling=Sampling(temperature=3.0, max_tokens=80, seed=n)) for n in range(24)
-        ]
-        answers = ask_all(engine, hot)
-        ended = [given for given in answers if given.reason is FinishReason.STOP]
-        assert ended
-        assert all(END not in given.tokens for given in answers)
-        free = ask(engine, Request(LONG[:9], sampling=GREEDY))
-        stop = free.text[2:4]
-        given = ask(engine, Request(LONG[:9], sampling=replace(GREEDY, stop=(stop,))))
-    finally:
-        engine.stop()
+        engine.refuse(sequence_of(request, wide().saes, lambda _: None))
+    except EngineUnsupported:
+        return False
+    return True
+
+
+def test_an_end_token_and_a_stop_string_end_an_answer(engine_with: OneAtATime) -> None:
+    engine = engine_with(ends=frozenset({END}))
+    hot = [Request(LONG[:9], sampling=Sampling(temperature=3.0, max_tokens=80, seed=n)) for n in range(24)]
+    answers = ask_all(engine, hot)
+    assert any(given.reason is FinishReason.STOP for given in answers)
+    assert all(END not in given.tokens for given in answers)
+    free = ask(engine, Request(LONG[:9], sampling=GREEDY))
+    stop = free.text[2:4]
+    given = ask(engine, Request(LONG[:9], sampling=replace(GREEDY, stop=(stop,))))
     assert (given.reason, given.finished.stop) == (FinishReason.STOP, stop)
     assert given.text == free.text[: free.text.index(stop)]
