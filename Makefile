@@ -158,4 +158,5 @@ soak: setup $(GOODFIRE_STAMP)  ## the big test: 250 researchers for 20 minutes w
 
 clean:  ## remove the environments and caches; the model cache in your home stays
 	rm -rf .venv .venv-audit .venv-protoc .venv-sae-lens .venv-goodfire .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf clients/build clients/*/build clients/python/dist clients/typescript/dist clients/typescript/node_modules clients/typescript/src/gen clients/go/hearthv1
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
