@@ -40,7 +40,7 @@ class Creation:
         announce: Callable[[], Awaitable[None]],
         judge_endpoints: Sequence[str] | None = None,
     ) -> None:
-        """`announce` wakes a worker; where it cannot, the job is found later. `judge_endpoints`: see AutoSteerSettings."""
+        """`announce` wakes a worker; where it cannot, the job is found later. `judge_endpoints`: see the settings."""
         self._judge_endpoints = judge_endpoints
         self._ledger, self._inference_of, self._announce = ledger, inference_of, announce
 

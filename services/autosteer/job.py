@@ -12,7 +12,7 @@ from services.autosteer import metrics
 from services.autosteer.clock import Clock
 from services.autosteer.codec import from_json, to_json
 from services.autosteer.desk import Desk, Place
-from services.autosteer.judges.gold import agreement
+from services.autosteer.judges.gold import Agreements
 from services.autosteer.judges.registry import Bench, Brief, Encode, Judge
 from services.autosteer.judges.roster import make_judge
 from services.autosteer.pace import Course, Pace
@@ -80,6 +80,7 @@ class Job:
     """What the budget left out."""
     key: str
     """Bearer token of the judge's endpoint."""
+    agreements: Agreements
     best: Trial | None = None
     """The best trial so far."""
 
@@ -94,6 +95,7 @@ class Job:
         encode: Encode,
         key: str,
         now: Callable[[], float],
+        agreements: Agreements,
     ) -> Job:
         """A job where it was left. Raises InvalidField where model or SAE are not served."""
         plan = plan_of(spec)
@@ -125,6 +127,7 @@ class Job:
             Course.of(plan),
             list(await checkpoints.get(_CUTS) or []),
             key,
+            agreements,
         )
 
     def places(self, prompts: Sequence[Prompt]) -> list[Place]:
@@ -187,23 +190,34 @@ class Job:
         """Keeps the time worked: a break does not count."""
         await self.checkpoints.put(_CLOCK, round(self.clock.spent, 3))
 
-    async def judge_report(self) -> JudgeReport:
-        """Who judged; with its agreement with the gold set where the tier asks for it and time is left."""
+    async def try_judge(self, share: float) -> JudgeReport:
+        """Who judges; with its agreement with the gold set where the tier asks for it and this share of the budget is
+        enough."""
         kept = await self.checkpoints.get(_JUDGE)
         if kept is not None:
             return from_json(JudgeReport, kept)
         report = JudgeReport(self.judge.name, None)
         if self.plan.asks_gold:
-            chats = self.served.has_chat_template
-            asking = agreement(
-                self.spec.judge, self.inference, self.encode, self.key, has_chat_template=chats
+            asking = self.agreements.of(
+                self.served.model,
+                self.spec.judge,
+                self.inference,
+                self.encode,
+                self.key,
+                has_chat_template=self.served.has_chat_template,
             )
-            found = await self.within(1.0, asking)
+            found = await self.within(share, asking)
             if found is None:
-                await self.cut("the judge was not tried on the gold set")
-            else:
-                report = JudgeReport(self.judge.name, *found)
+                return report
+            report = JudgeReport(self.judge.name, *found)
         await self.checkpoints.put(_JUDGE, to_json(report))
+        return report
+
+    async def judge_report(self) -> JudgeReport:
+        """The same at the end; where there was no time for it, that is said."""
+        report = await self.try_judge(1.0)
+        if self.plan.asks_gold and report.agreement is None:
+            await self.cut("the judge was not tried on the gold set")
         return report
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ from services.autosteer.ceiling import ceilings
 from services.autosteer.concluding import conclude
 from services.autosteer.drafting import Pair, PromptSets, draft_pairs, pairs_of, prompt_sets, template_pairs
 from services.autosteer.job import Cancelled, Checkpoints, Job, Tell, running
+from services.autosteer.judges.gold import Agreements
 from services.autosteer.judges.registry import Encode
 from services.autosteer.pace import arms
 from services.autosteer.progress import CandidatesFound, TrialDone, ValidationDone
@@ -53,15 +54,19 @@ async def run(
     encode: Encode,
     judge_key: str = "",
     now: Callable[[], float] = time.monotonic,
+    agreements: Agreements | None = None,
 ) -> Result:
     """Searches for edits that bring the behaviour about.
 
     `encode` is the sentence encoder; `judge_key` the bearer token of a judge's endpoint, where it needs one; `now` a
-    clock in seconds, by which the budget is kept. Run again with the same checkpoints it goes on where it was. Raises
-    Cancelled once `cancelled` is set, at once even inside a generation; DependencyUnavailable where inference,
-    features or a judge's endpoint do not answer; InvalidField where the spec names what is not served.
+    clock in seconds, by which the budget is kept; `agreements` what other jobs found of judges. Run again with the same
+    checkpoints it goes on where it was. Raises Cancelled once `cancelled` is set, at once even inside a generation;
+    DependencyUnavailable where inference, features or a judge's endpoint do not answer; InvalidField where the spec
+    names what is not served.
     """
-    job = await Job.begin(spec, inference, catalogue, checkpoints, tell, encode, judge_key, now)
+    job = await Job.begin(
+        spec, inference, catalogue, checkpoints, tell, encode, judge_key, now, agreements or Agreements()
+    )
     work = asyncio.create_task(_stages(job))
     stop = asyncio.create_task(cancelled.wait())
     try:
@@ -78,6 +83,7 @@ async def run(
 
 async def _stages(job: Job) -> Result:
     pairs = await job.stage(Stage.DRAFT, tuple[Pair, ...], lambda: _draft(job))
+    await job.try_judge(DRAFTED_BY)
     sets = _prompts(job)
     found = await job.stage(Stage.RETRIEVE, tuple[Candidate, ...], lambda: _retrieve(job, pairs))
     probed = await job.stage(Stage.CAUSAL, tuple[Candidate, ...], lambda: _probe(job, found, pairs))

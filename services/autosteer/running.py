@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from services.autosteer import metrics
 from services.autosteer.checkpoints import Kept
 from services.autosteer.job import Cancelled
+from services.autosteer.judges.gold import Agreements
 from services.autosteer.leases import Lease, LeaseLost, Leases
 from services.autosteer.pipeline import run
 from services.autosteer.record import Failure
@@ -165,7 +166,7 @@ def pipeline_drive(
 ) -> Drive:
     """Runs the pipeline; `inference_of` makes a client for an owner, `encode` loads the sentence encoder. While quick
     jobs run, others wait."""
-    way = RightOfWay()
+    way, agreements = RightOfWay(), Agreements()
 
     async def drive(lease: Lease, kept: Kept, stop: asyncio.Event) -> Result:
         is_quick, inference = lease.spec.budget.tier is Tier.QUICK, inference_of(lease.owner)
@@ -180,6 +181,7 @@ def pipeline_drive(
                 encode=await encode(),  # type: ignore[arg-type]
                 judge_key=judge_key,
                 now=time.monotonic if is_quick else way.now,
+                agreements=agreements,
             )
 
     return drive

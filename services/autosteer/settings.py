@@ -54,8 +54,8 @@ class AutoSteerSettings(BaseSettings):
     judge_key: SecretStr = SecretStr("")
     """Bearer token for endpoints that judge, if they ask for one. All of `judge_endpoints` get it."""
     judge_endpoints: list[str] | None = None
-    """Where jobs may have texts judged: beginnings of URLs, as JSON: ["https://judge.example/v1/"]. Unset, anywhere: then
-    whoever makes jobs can send requests from here, to inner addresses too."""
+    """Where jobs may have texts judged: beginnings of URLs, as JSON: ["https://judge.example/v1/"]. Unset, anywhere:
+    then whoever makes jobs can send requests from here, to inner addresses too."""
     concurrency: int = Field(default=2, ge=1, le=64)
     """Jobs that a worker runs at once. A budget is kept in seconds, so they should not have to share an engine that one
     of them fills: two suit a CPU (while the quick one runs, the other stands aside), a GPU takes more."""
@@ -89,7 +89,9 @@ class AutoSteerSettings(BaseSettings):
     @model_validator(mode="after")
     def _key_for_whom(self) -> Self:
         if self.judge_key.get_secret_value() and self.judge_endpoints is None:
-            raise ValueError("HEARTH_AUTOSTEER_JUDGE_KEY needs HEARTH_AUTOSTEER_JUDGE_ENDPOINTS: who may get it")
+            raise ValueError(
+                "HEARTH_AUTOSTEER_JUDGE_KEY needs HEARTH_AUTOSTEER_JUDGE_ENDPOINTS: who may get it"
+            )
         return self
 
     @property

@@ -130,7 +130,7 @@ AUTOSTEER = Rules(
     bad={
         "model": [("unknown", "no/such-model"), ("1 MB", MEGABYTE)],
         "sae": [("unknown", "no-such-sae"), ("1 MB", MEGABYTE)],
-        "AutoSteerJudge.model": [("empty", ""), ("201 characters", "x" * 201), ("U+0000", "a\0")],
+        "AutoSteerJudge.model": [("201 characters", "x" * 201), ("U+0000", "a\0")],
         "behavior": [("2,001 characters", "x" * 2001), ("U+0000", "a\0"), ("1 MB", MEGABYTE)],
         "DraftContrastRequest.behavior": [("empty", ""), ("blank", " \n"), ("1 MB", MEGABYTE)],
         "content": [("1 MB", MEGABYTE), ("U+0000", "a\0")],

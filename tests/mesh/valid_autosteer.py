@@ -14,6 +14,7 @@ from hearth.v1 import prompt_pb2
 from tests.mesh.autosteered import TIMEOUT
 
 BEHAVIOR = "write about the sea and ships"
+REQUEST_ID = str(uuid.UUID(int=1))
 TEXTS = 8
 """Of each kind: the fewest that a condition is fitted on."""
 
@@ -67,8 +68,8 @@ def valid_autosteer_requests(job: str) -> list[tuple[str, Message]]:
         [said(f"{text} {number}") for number in range(TEXTS)] for text in ("the sea", "the law")
     )
     return [
-        ("CreateAutoSteerJob", pb.CreateAutoSteerJobRequest(spec=a_spec(), request_id=str(uuid.UUID(int=1)))),
-        ("CreateAutoSteerJob", pb.CreateAutoSteerJobRequest(spec=offline)),
+        ("CreateAutoSteerJob", pb.CreateAutoSteerJobRequest(spec=a_spec())),
+        ("CreateAutoSteerJob", pb.CreateAutoSteerJobRequest(spec=offline, request_id=REQUEST_ID)),
         ("GetAutoSteerJob", pb.GetAutoSteerJobRequest(id=job)),
         ("ListAutoSteerJobs", pb.ListAutoSteerJobsRequest(page_size=5)),
         ("CancelAutoSteerJob", pb.CancelAutoSteerJobRequest(id=job)),

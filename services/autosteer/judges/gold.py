@@ -52,6 +52,30 @@ def share_of(judged: Sequence[tuple[GoldPair, Scores, Scores]]) -> float:
     return sum(_right(better.objective, worse.objective) for _, better, worse in judged) / len(judged)
 
 
+class Agreements:
+    """How far judges agree with people, each asked once for a model: it does not change from job to job."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, JudgeChoice], tuple[float, int]] = {}
+
+    async def of(
+        self,
+        model: str,
+        choice: JudgeChoice,
+        inference: Inference,
+        encode: Encode,
+        key: str = "",
+        *,
+        has_chat_template: bool,
+    ) -> tuple[float, int]:
+        """See agreement."""
+        if (model, choice) not in self._known:
+            self._known[model, choice] = await agreement(
+                choice, inference, encode, key, has_chat_template=has_chat_template
+            )
+        return self._known[model, choice]
+
+
 async def judged_pairs(
     choice: JudgeChoice, inference: Inference, encode: Encode, key: str = "", *, has_chat_template: bool
 ) -> list[tuple[GoldPair, Scores, Scores]]:

@@ -112,6 +112,8 @@ def _seconds(asked: pb.AutoSteerSpec) -> float | None:
     if not asked.HasField("budget"):
         return None
     seconds = asked.budget.seconds + asked.budget.nanos / 1e9
+    if not 0 <= asked.budget.nanos < 1_000_000_000:
+        raise InvalidField("spec.budget.nanos", f"is {asked.budget.nanos}; allowed: 0 to 999,999,999")
     if not (math.isfinite(seconds) and MIN_SECONDS <= seconds <= MAX_SECONDS):
         raise InvalidField("spec.budget", f"is {seconds:g} s; allowed: {MIN_SECONDS:g} to {MAX_SECONDS:g} s")
     return seconds
