@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -34,6 +35,19 @@ def test_promtool_finds_the_rules_and_the_example_valid() -> None:
 @needs_promtool
 def test_every_alert_fires_where_it_should_and_stays_silent_where_all_is_well() -> None:
     assert "SUCCESS" in promtool("test", "rules", "alerts_test.yaml")
+
+
+@needs_promtool
+def test_every_query_of_the_dashboard_is_one(tmp_path: Path) -> None:
+    dashboard = json.loads((GIVEN / "dashboard.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    rules = [
+        {"record": f"query:{number}", "expr": query.replace("$__rate_interval", "5m")}
+        for number, query in enumerate(queries)
+    ]
+    file = tmp_path / "queries.yaml"
+    file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))  # JSON is YAML
+    assert f"{len(queries)} rules found" in promtool("check", "rules", str(file))
 
 
 def test_every_alert_has_its_tests_and_its_place_in_the_runbook() -> None:
