@@ -22,6 +22,8 @@ from services.rpc.channel import RpcFailure, rpc_failures
 from tests.cli.served_folder import write_model
 from tests.mesh.processes import ROOT, free_port, wait_until_serving
 
+THINK_SECONDS = 0.2
+"""Between two calls of a caller: replicas that start need processors too."""
 GENERATE = "/hearth.v1.InferenceService/Generate"
 
 
@@ -131,6 +133,7 @@ class Load:
                     self.done["unary"] += 1
             except RpcFailure as failure:
                 self.failures.append(failure)
+            await asyncio.sleep(THINK_SECONDS)
 
     @asynccontextmanager
     async def of(self, callers: int) -> AsyncIterator[None]:

@@ -114,17 +114,6 @@ async def test_replicas_share_the_load_of_a_client_within_15_percent(
         assert shares(replicas, before) == pytest.approx([1.0] * REPLICAS, abs=0.15)
 
 
-async def test_a_rolling_restart_drops_and_refuses_nothing(
-    replicas: list[Replica], gateway: TlsSettings
-) -> None:
-    async with balanced(replicas, gateway) as channel:
-        load = Load(channel)
-        async with load.of(CALLERS):
-            await replaced_one_by_one(replicas, load)
-    assert load.failures == []
-    assert load.done["stream"] > CALLERS
-
-
 async def test_only_a_certificate_of_the_authority_that_is_trusted_is_served(
     replicas: list[Replica], authority: Authority, tmp_path: Path
 ) -> None:
@@ -161,17 +150,6 @@ async def test_behind_envoy_one_connections_calls_are_shared_within_15_percent(
         assert shares(replicas, before) == pytest.approx([1.0] * REPLICAS, abs=0.15)
 
 
-async def test_behind_envoy_a_rolling_restart_drops_and_refuses_nothing(
-    envoy: Envoy, replicas: list[Replica], person: TlsSettings, secret: str
-) -> None:
-    async with connect(envoy.address, tls=person, key=secret) as channel:
-        load = Load(channel)
-        async with load.of(CALLERS):
-            await replaced_one_by_one(replicas, load)
-    assert load.failures == [], envoy.log
-    assert load.done["stream"] > CALLERS
-
-
 async def test_behind_envoy_nobody_without_a_key_is_served_and_nobody_speaks_for_another(
     envoy: Envoy, person: TlsSettings, secret: str
 ) -> None:
@@ -202,6 +180,28 @@ def test_a_page_calls_through_envoy_and_reads_why_a_call_failed(
     assert (answered.status, answered.headers["access-control-allow-origin"]) == (200, page)
     strange = _web(envoy, authority, "OPTIONS", asked | {"origin": "https://evil.example"})
     assert "access-control-allow-origin" not in strange.headers
+
+
+async def test_a_rolling_restart_drops_and_refuses_nothing(
+    replicas: list[Replica], gateway: TlsSettings
+) -> None:
+    async with balanced(replicas, gateway) as channel:
+        load = Load(channel)
+        async with load.of(CALLERS):
+            await replaced_one_by_one(replicas, load)
+    assert load.failures == []
+    assert load.done["stream"] > CALLERS
+
+
+async def test_behind_envoy_a_rolling_restart_drops_and_refuses_nothing(
+    envoy: Envoy, replicas: list[Replica], person: TlsSettings, secret: str
+) -> None:
+    async with connect(envoy.address, tls=person, key=secret) as channel:
+        load = Load(channel)
+        async with load.of(CALLERS):
+            await replaced_one_by_one(replicas, load)
+    assert load.failures == [], envoy.log
+    assert load.done["stream"] > CALLERS
 
 
 def _web(
