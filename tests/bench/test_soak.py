@@ -258,6 +258,8 @@ def test_faults_are_found_in_the_processes_logs(tmp_path: Path) -> None:
         'features  │ {"level": "ERROR", "message": "call", "method": "/Search", "code": "INTERNAL", '
         '"traceback": "Traceback\\n  line\\nKeyError: 7"}\n'
         'inference │ {"level": "INFO", "mess\n'
+        'worker    │ {"level": "CRITICAL", "logger": "celery.worker.request", "message": "Couldn\'t ack", '
+        '"traceback": "Traceback\\nredis.exceptions.ConnectionError: Connection closed by server."}\n'
         "Inference was killed by SIGKILL while it ran; it starts again\n",
         "utf-8",
     )
