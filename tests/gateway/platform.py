@@ -100,6 +100,7 @@ def platform_in(folder: Path) -> Iterator[Platform]:
         **ENVIRONMENT,
         "HEARTH_INFERENCE_MAX_CONTEXT": "512",  # so that an answer ends for which nobody said how long it may be
         "HEARTH_INFERENCE_THREADS": "1",  # beside other tests
+        "HEARTH_METRICS_PORT": "0",
         "OMP_NUM_THREADS": "1",
         "XDG_DATA_HOME": str(folder),
     }

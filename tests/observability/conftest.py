@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -80,7 +81,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Observed:
     written = io.StringIO()
     with ExitStack() as stack:
         receiver = stack.enter_context(_receiver())
-        stack.enter_context(_logged(written))
+        over = stack.enter_context(_logged(written))
         light = stack.enter_context(light_in(tmp_path_factory.mktemp("observed")))
         collector = HostCollector(light.host)
         REGISTRY.register(collector)
@@ -89,6 +90,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Observed:
         url = f"http://127.0.0.1:{port}/metrics"
         seen = Observed(scraped(url)[0])
         seen.public = _traffic(light)
+        assert over.wait(60), "the worker has left the job"
         seen.after, seen.families = scraped(url)
     seen.spans, seen.services = receiver.spans, receiver.resources
     seen.written = written.getvalue()
@@ -112,15 +114,24 @@ def _receiver() -> Iterator[Receiver]:
 
 
 @contextmanager
-def _logged(written: io.StringIO) -> Iterator[None]:
+def _logged(written: io.StringIO) -> Iterator[threading.Event]:
+    """Writes the log; gives what is set once a worker says that a job is over for it."""
+    over = threading.Event()
+
+    def hear(record: logging.LogRecord) -> bool:
+        if record.getMessage().startswith("a job is over here"):
+            over.set()
+        return True
+
     handler = logging.StreamHandler(written)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(hear)
     log = logging.getLogger("hearth")
     level = log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:
-        yield
+        yield over
     finally:
         log.removeHandler(handler)
         log.setLevel(level)
