@@ -262,7 +262,8 @@ async def _validate(
         random_feature(served.sae, served.feature_count, taken, job.spec.seed) if plan.controls else None
     )
     if finalists and control is None:
-        await job.cut("the controls (a random feature, the wrong sign) are not part of this budget")
+        why = "every feature is a candidate" if plan.controls else "they are not part of this budget"
+        await job.cut(f"no controls (a random feature, the wrong sign): {why}")
     listed = contenders(finalists, job.brief.instruction, control, served.strength_constant)
     places = job.places(sets.held_out)
     samples: dict[str, list[Sample]] = {arm.name: [] for arm in listed}

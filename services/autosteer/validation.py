@@ -53,12 +53,13 @@ def contenders(
     return arms
 
 
-def random_feature(sae: str, count: int, taken: Sequence[int], seed: int) -> FeatureKey:
-    """A feature that is no candidate."""
+def random_feature(sae: str, count: int, taken: Sequence[int], seed: int) -> FeatureKey | None:
+    """A feature that is no candidate; None where all features are."""
     rng = np.random.default_rng(number_of("random feature", seed) % 2**32)
     used = set(taken)
-    free = [index for index in rng.permutation(count)[: len(used) + 1].tolist() if index not in used]
-    return FeatureKey(sae, int(free[0]))
+    free = (index for index in rng.permutation(count)[: len(used) + 1].tolist() if index not in used)
+    index = next(free, None)
+    return None if index is None else FeatureKey(sae, int(index))
 
 
 async def validate(

@@ -20,7 +20,7 @@ from services.autosteer.validation import (
     validate,
 )
 from services.autosteer.verdict import decide
-from tests.autosteer.made import CONSTANT, SAE, PlannedDesk, noise, nudge, places, sample, trial
+from tests.autosteer.made import CONSTANT, SAE, PlannedDesk, key, noise, nudge, places, sample, trial
 
 PROMPTS = 24
 
@@ -159,3 +159,8 @@ async def test_where_time_runs_out_all_arms_have_answered_the_same_prompts() -> 
     sizes = {len(each) for each in samples.values()}
     assert len(sizes) == 1
     assert sizes.pop() >= 10
+
+
+def test_where_every_feature_is_a_candidate_there_is_none_to_be_the_control() -> None:
+    assert random_feature(SAE, 3, [0, 1, 2], 1) is None
+    assert random_feature(SAE, 3, [0, 2], 1) == key(1)
