@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -27,7 +28,19 @@ def measured(platform: Platform) -> dict[str, dict[str, float]]:
     told = re.search(r"Metrics at http://(\S+):PORT/metrics: (.+)", "".join(platform.lines))
     assert told is not None
     ports = dict(place.split(" ") for place in told[2].split(", "))
-    return {name: scraped(f"http://{told[1]}:{port}/metrics")[0] for name, port in ports.items()}
+    urls = {name: f"http://{told[1]}:{port}/metrics" for name, port in ports.items()}
+    # The job's last event is there a moment before its task is over, and the queue is counted every two seconds.
+    _asked_until(urls["worker"], 'hearth_celery_tasks_total{state="SUCCESS"}', lambda number: number >= 1)
+    _asked_until(urls["autosteer"], 'hearth_jobs{state="running",tier="quick"}', lambda number: number == 0)
+    return {name: scraped(url)[0] for name, url in urls.items()}
+
+
+def _asked_until(url: str, metric: str, holds: Callable[[float], bool]) -> None:
+    """Returns once a metric is as it should be."""
+    for _ in range(2000):
+        if holds(scraped(url)[0].get(metric, -1.0)):
+            return
+    raise AssertionError(metric)
 
 
 def test_a_job_shows_in_the_metrics_of_every_process(measured: dict[str, dict[str, float]]) -> None:
