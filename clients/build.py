@@ -26,6 +26,8 @@ PROTOS = HERE / "build" / "protos"
 DETAILS = ("google/rpc/error_details.proto", "google/rpc/status.proto")
 GO_MODULE = "hearth.local/client"
 GO_PATH = Path("/usr/share/gocode")
+GO_NEEDS = ("google.golang.org/grpc", "github.com/golang/protobuf/proto/wire.go")
+"""Of the second, release 1.5: 1.3, which Debian takes unless told, cannot send these messages."""
 JARS = Path("/usr/share/java")
 JAVA_NEEDS = (
     "grpc-api grpc-context grpc-core grpc-netty grpc-protobuf grpc-protobuf-lite grpc-stub "
@@ -131,8 +133,7 @@ def generate_go() -> None:
     """The package hearthv1."""
     generated = fresh(HERE / "go/hearthv1")
     names = lay_protos()
-    package = ",".join(f"M{name}={GO_MODULE}/hearthv1" for name in names)
-    options = f"module={GO_MODULE},{package}"
+    options = ",".join([f"module={GO_MODULE}", *(f"M{name}={GO_MODULE}/hearthv1" for name in names)])
     out = HERE / "go"
     protoc(
         f"--go_out={out}",
@@ -192,9 +193,8 @@ final class ServiceConfig {{
   private ServiceConfig() {{}}
 }}
 """
-    target = generated / "hearth/client/ServiceConfig.java"
-    target.parent.mkdir(parents=True)
-    target.write_text(text, encoding="utf-8")
+    (generated / "hearth/client").mkdir(parents=True)
+    (generated / "hearth/client/ServiceConfig.java").write_text(text, encoding="utf-8")
 
 
 def build_java() -> None:
@@ -241,10 +241,10 @@ def languages() -> list[Language]:
             "go",
             {
                 **on_path("go", "protoc-gen-go", "protoc-gen-go-grpc"),
-                "google.golang.org/grpc": (GO_PATH / "src/google.golang.org/grpc").is_dir(),
+                **{each: (GO_PATH / "src" / each).exists() for each in GO_NEEDS},
             },
-            "apt-get install golang-go golang-google-grpc-dev golang-google-protobuf-dev protoc-gen-go "
-            "protoc-gen-go-grpc",
+            "apt-get install golang-go golang-google-grpc-dev golang-github-golang-protobuf-1-5-dev "
+            "golang-google-protobuf-dev protoc-gen-go protoc-gen-go-grpc",
             generate_go,
             build_go,
         ),
