@@ -29,32 +29,32 @@ def shows(secret: str, secrets: str, trusts: str = "") -> dict[str, Any]:
 def _sds(name: str, secrets: str) -> dict[str, Any]:
     return {
         "name": name,
-        "sds_config": {"path_config_source": {"path": secrets}, "resource_api_version": "V3"},
+        "sds_config": {
+            "path_config_source": {"path": f"{secrets}/{name}.yaml"},
+            "resource_api_version": "V3",
+        },
     }
 
 
 def secrets(folder: str = TLS_DIR) -> dict[str, Any]:
-    """The certificates, by name; Envoy takes renewed files when they are moved into the folder."""
-
-    def certificate(name: str) -> dict[str, Any]:
-        return _secret(
-            name,
-            {
-                "tls_certificate": {
-                    "certificate_chain": {"filename": f"{folder}/{name}.pem"},
-                    "private_key": {"filename": f"{folder}/{name}.key"},
-                    "watched_directory": {"path": folder},
-                }
-            },
-        )
-
-    authority = {
-        "validation_context": {
-            "trusted_ca": {"filename": f"{folder}/authority.pem"},
-            "watched_directory": {"path": folder},
+    """A file for each certificate, by its name: Envoy takes one secret a file, and renewed certificates when they are
+    moved into `folder`."""
+    watched = {"watched_directory": {"path": folder}}
+    found = {
+        name: {
+            "tls_certificate": {
+                "certificate_chain": {"filename": f"{folder}/{name}.pem"},
+                "private_key": {"filename": f"{folder}/{name}.key"},
+                **watched,
+            }
         }
+        for name in ("edge", "envoy")
     }
-    return {"resources": [certificate("edge"), certificate("envoy"), _secret("authority", authority)]}
+    authority = {"validation_context": {"trusted_ca": {"filename": f"{folder}/authority.pem"}, **watched}}
+    return {
+        name: {"resources": [_secret(name, kind)]}
+        for name, kind in (found | {"authority": authority}).items()
+    }
 
 
 def _secret(name: str, kind: dict[str, Any]) -> dict[str, Any]:

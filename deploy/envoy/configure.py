@@ -1,4 +1,4 @@
-"""Envoy's configurations: `make envoy` writes edge.yaml, plain.yaml and secrets.yaml beside this file.
+"""Envoy's configurations: `make envoy` writes edge.yaml, plain.yaml and secrets/ beside this file.
 
 edge.yaml is for production: TLS for clients, mTLS to the services. plain.yaml is for one machine, without TLS. Which
 method is retried, and for how long one may run, is read from protos/service_config.json; what streams, from the schema.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ sys.path += [str(ROOT), str(ROOT / "protos/gen")]
 from certificates import NAMES, secrets, shows, socket  # noqa: E402
 from routes import method_routes  # noqa: E402
 
-SECRETS = "/etc/envoy/secrets.yaml"
+SECRETS = "/etc/envoy/secrets"
 PAGES = ["https://hearth.example"]
 """Origins whose pages may call the services; to be changed to one's own."""
 LOCAL_PAGES = r"http://(localhost|127\.0\.0\.1)(:[0-9]+)?"
@@ -272,12 +273,13 @@ def text(document: Mapping[str, Any]) -> str:
     )
 
 
-FILES = {
+FILES: dict[str, Callable[[], str]] = {
     "edge.yaml": lambda: text(configuration(Plan(port=8443, tls=True))),
     "plain.yaml": lambda: text(configuration(Plan(port=8081, host="127.0.0.1"))),
-    "secrets.yaml": lambda: text(secrets()),
+    **{f"secrets/{name}.yaml": partial(text, secret) for name, secret in secrets().items()},
 }
 
 if __name__ == "__main__":
     for name, make in FILES.items():
+        (HERE / name).parent.mkdir(exist_ok=True)
         (HERE / name).write_text(make(), encoding="utf-8")

@@ -29,9 +29,10 @@ def test_the_files_are_those_that_the_schema_and_the_service_config_make() -> No
 
 @pytest.mark.parametrize("name", ["edge.yaml", "plain.yaml"])
 def test_envoy_takes_each_configuration(name: str, tmp_path: Path) -> None:
-    for file in ("secrets.yaml", name):
-        (tmp_path / file).write_text((ENVOY / file).read_text("utf-8").replace("/etc/envoy", str(tmp_path)))
+    (tmp_path / "secrets").mkdir()
     (tmp_path / "tls").mkdir()
+    for file in (name, *(f"secrets/{each}.yaml" for each in ("edge", "envoy", "authority"))):
+        (tmp_path / file).write_text((ENVOY / file).read_text("utf-8").replace("/etc/envoy", str(tmp_path)))
     assert validated(tmp_path / name) == f"configuration '{tmp_path / name}' OK"
 
 

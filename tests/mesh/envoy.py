@@ -76,12 +76,13 @@ class Envoy:
             host="127.0.0.1",
             tls=self._certificates is not None,
             addresses=hosts,
-            secrets=str(folder / "secrets.yaml"),
+            secrets=str(folder),
         )
-        (folder / "secrets.yaml").write_text(yaml.safe_dump(made.secrets(str(self._certificates))))
-        (folder / "envoy.yaml").write_text(made.text(made.configuration(plan)))
+        for name, secret in made.secrets(str(self._certificates)).items():
+            (folder / f"{name}.yaml").write_text(yaml.safe_dump(secret))
+        (folder / "bootstrap.yaml").write_text(made.text(made.configuration(plan)))
         self._log = (folder / "log").open("wb")
-        arguments = ("-c", str(folder / "envoy.yaml"), "--concurrency", "1", "--use-dynamic-base-id")
+        arguments = ("-c", str(folder / "bootstrap.yaml"), "--concurrency", "1", "--use-dynamic-base-id")
         self._process = subprocess.Popen(command(*arguments), stdout=self._log, stderr=self._log)
         self.wait_for({name: len(addresses) for name, addresses in self._addresses.items()})
         return self
