@@ -26,7 +26,7 @@ from tests.deploy.rendering import REGISTRY, Pod, template
 from tests.mesh.processes import free_port
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 120.0
+PATIENCE = 300.0
 PREFIXES = {"worker": "HEARTH_AUTOSTEER"}
 ELSEWHERE = ("HEARTH_FEATURES_QDRANT_URL", "HEARTH_FEATURES_QDRANT_API_KEY", "VALKEY_PASSWORD", "PGPASSWORD")
 """What names a server that does not run here."""
