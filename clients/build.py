@@ -46,7 +46,7 @@ class Language:
     """Whether each tool is here."""
     hint: str
     """What installs them."""
-    generate: Callable[[], None]
+    generate: Callable[[], object]
     build: Callable[[], None]
 
     @property
@@ -252,7 +252,7 @@ def languages() -> list[Language]:
             "cpp",
             {**cpp, "libgrpc++": found},
             "apt-get install cmake g++ pkg-config libgrpc++-dev protobuf-compiler protobuf-compiler-grpc",
-            lambda: lay_protos() and None,
+            lay_protos,
             build_cpp,
         ),
         Language(
