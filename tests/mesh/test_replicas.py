@@ -145,6 +145,7 @@ async def test_behind_envoy_one_connections_calls_are_shared_within_15_percent(
     envoy: Envoy, replicas: list[Replica], person: TlsSettings, secret: str
 ) -> None:
     async with connect(envoy.address, tls=person, key=secret) as channel:
+        await ready(channel, replicas)
         before = {replica.port: replica.generated() for replica in replicas}
         await asyncio.gather(*map(Load(channel).generate, range(STREAMS)))
         assert shares(replicas, before) == pytest.approx([1.0] * REPLICAS, abs=0.15)
