@@ -243,9 +243,12 @@ async def _search(job: Job, features: Sequence[Candidate], sets: PromptSets) -> 
         await told(len(trials), plan.trials)
         await job.keep_time()
 
-    wave = job.pace.takes(plan.wave * len(places))
     share = 1.0 - min(1.0 - SEARCHED_BY, reserve / job.clock.limit)
-    await search.run(found, lambda: job.clock.affords(wave + reserve), lambda work: job.within(share, work))
+
+    def fit() -> int:
+        return max(0, int((job.clock.left - reserve) / job.pace.takes(len(places))))
+
+    await search.run(found, fit, lambda work: job.within(share, work))
     if len(trials) < plan.trials:
         await job.cut(f"the search made {len(trials)} of {plan.trials} trials")
     return trials

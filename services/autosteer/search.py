@@ -119,17 +119,19 @@ class Search:
     async def run(
         self,
         found: Callable[[Trial], Awaitable[None]],
-        goes_on: Callable[[], bool] = lambda: True,
+        fit: Callable[[], int] | None = None,
         within: Within = unlimited,
     ) -> list[Trial]:
-        """All trials. `found` hears each in order of number. `goes_on` is asked before each wave; a wave that `within`
-        breaks off is left out."""
+        """All trials. `found` hears each in order of number. `fit` says before each wave how many trials there is
+        time for; a wave that `within` breaks off is left out."""
         trials: list[Trial] = []
         while len(trials) < self._race.trials:
             size = min(self._race.wave, self._race.trials - len(trials))
             known = all(n in self._recorded for n in range(len(trials), len(trials) + size))
-            if trials and not known and not goes_on():
-                break  # the first wave is tried in any case
+            if fit is not None and not known:
+                size = min(size, fit() if trials else max(1, fit()))  # one is tried in any case
+            if size < 1:
+                break
             wave = await within(self._wave(size))
             if wave is None:
                 break

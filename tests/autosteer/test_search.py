@@ -60,6 +60,16 @@ async def test_a_search_that_was_killed_goes_on_with_the_same_trials(known: int)
     assert len(desk.seen) == full
 
 
+async def test_where_time_is_short_fewer_trials_run_and_one_in_any_case() -> None:
+    async def heard(trial: Trial) -> None:
+        pass
+
+    for rooms, expected in (([2, 2, 1, 0], 5), ([0], 1)):
+        left = iter(rooms)
+        search = Search(SPACE, Race(24, 4, 3), places(8), PlannedDesk(planted), [])
+        assert len(await search.run(heard, lambda left=left: next(left, 0))) == expected  # type: ignore[misc]
+
+
 async def test_hopeless_trials_see_only_the_first_prompts() -> None:
     trials = await searched(PlannedDesk(planted), Race(24, 4, 3))
     pruned = [each for each in trials if each.pruned]
