@@ -40,10 +40,20 @@ class SteeringWorker:
         for number in held:
             blocks[number].register_forward_hook(_Hook(self, number))
         model.register_forward_pre_hook(lambda *_: self._hearth_begin())
+        self._hearth_receive()
         self.hearth_serve([], {})
         return Stage(
             get_tp_group().rank_in_group, get_pp_group().rank_in_group, tuple(held), str(self.device)
         )
+
+    def _hearth_receive(self) -> None:
+        """Makes what a stage receives the last one's output in. vLLM makes it in a warm-up run, which its CPU worker
+        leaves out where nothing is compiled."""
+        runner = self.model_runner
+        if not get_pp_group().is_first_rank and runner.intermediate_tensors is None:
+            runner.intermediate_tensors = runner.get_model().make_empty_intermediate_tensors(
+                batch_size=runner.max_num_tokens, dtype=runner.model_config.dtype, device=self.device
+            )
 
     def hearth_serve(self, saes: Sequence[Sae], medians: dict[int, float]) -> None:
         """Takes SAEs; those of blocks that another worker holds are kept without their numbers."""
