@@ -46,7 +46,7 @@ class Said:
 def steerings(host: ModelHost) -> list[tuple[str, Steering]]:
     """Plain, and one of each kind of edit at features that the prompts' words fire now and then."""
     sae = next(iter(host.saes))
-    keys = [FeatureKey(sae, index) for index in (11, 222, 3333, 4444)]
+    keys = [FeatureKey(sae, index) for index in (11, 222, 1333, 2444)]
     nudge = Edit(keys[0], Operation.NUDGE, 0.4)
     edits = (nudge, Edit(keys[1], Operation.PIN, 0.8), Edit(keys[2], Operation.SCALE, 2.0))
     often = Comparison((keys[3],), Operator.GREATER_OR_EQUAL, 0.0)
