@@ -63,6 +63,11 @@ async def test_a_passed_deadline_counts_as_away() -> None:
         await tried("inference", Failing(grpc.StatusCode.DEADLINE_EXCEEDED))
 
 
+async def test_features_that_are_not_imported_yet_are_waited_for() -> None:
+    with pytest.raises(DependencyUnavailable, match="for the test"):
+        await tried("features", Failing(grpc.StatusCode.NOT_FOUND))
+
+
 async def test_the_same_seed_gives_the_same_text_whatever_else_runs(platform: Platform) -> None:
     client = platform.inference
     served = await client.served("", "")

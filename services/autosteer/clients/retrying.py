@@ -46,6 +46,8 @@ def _error(what: str, failure: RpcFailure) -> HearthError:
     field = failure.violations[0].field if failure.violations else ""
     if failure.reason is Reason.SAE_NOT_SERVED:
         return InvalidField("spec.sae", failure.message)
+    if failure.code is grpc.StatusCode.NOT_FOUND:  # features that are not imported yet, as after a restore
+        return DependencyUnavailable(what, failure.message)
     if failure.code is grpc.StatusCode.INVALID_ARGUMENT:
         return InvalidField("spec", f"{what} refuses {field or 'a request'}: {failure.message}")
     return HearthError(f"{what} failed: {failure.message}")
