@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test test-platform setup lint format typecheck protos protos-breaking constraints fuzz bench bench-peers test-vllm audit envoy clients soak clean
+.PHONY: help up test test-platform setup lint format typecheck protos protos-breaking constraints fuzz pictures bench bench-peers test-vllm audit envoy clients soak clean
 
 PYTHON ?=
 PORT ?=
@@ -127,6 +127,9 @@ fuzz: setup  ## make over 5,000 requests from the OpenAPI document; ARGS="HEARTH
 
 page:  ## build the gateway's page anew; needs Node 20.19 or newer
 	cd services/gateway/web && npm ci --no-audit --no-fund && npm run client && npm run check && npm run build
+
+pictures:  ## take the pictures in docs/images anew, from a `make up` that runs beside it; needs Chromium
+	$(BIN)/python -m tests.gateway.page.pictures http://127.0.0.1:$(or $(GATEWAY_PORT),8080)
 
 bench: setup  ## run the benchmarks and write bench/RESULTS.md; ARGS="throughput --quick" for less
 	$(BIN)/python -m bench $(ARGS)

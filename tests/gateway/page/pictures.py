@@ -12,8 +12,9 @@ from tests.gateway.page.conftest import FLAGS
 from tests.gateway.page.test_walk import add_feature, save_as
 
 FOLDER = Path(__file__).parents[3] / "docs" / "images"
-WIDE, NARROW = (1280, 800), (390, 844)
+WIDE, TALL, NARROW = (1280, 800), (1280, 1500), (390, 844)
 PATIENCE_MS = 120_000
+FEATURE = "sea, atlantic, water, ocean"
 QUESTION = "What did you do this weekend?"
 TOKENS = "40"
 
@@ -40,7 +41,12 @@ def taken(page: Page, name: str) -> None:
 
 def chat(page: Page) -> None:
     """Plain and steered answers."""
-    add_feature(page, "the sea")
+    folded = page.locator(".fold")
+    if folded.is_visible():
+        folded.click()
+    add_feature(page, FEATURE)
+    if folded.is_visible():
+        folded.click()
     page.get_by_label("Settings of answers").click()
     page.get_by_label("Tokens", exact=True).fill(TOKENS)
     page.get_by_label("Settings of answers").click()
@@ -74,7 +80,7 @@ def playground(browser: Browser, url: str) -> None:
 
 def auto_steer(browser: Browser, url: str) -> None:
     """A quick search while it runs, and what it found."""
-    page = opened(browser, f"{url}/#/auto-steer", WIDE, "light")
+    page = opened(browser, f"{url}/#/auto-steer", TALL, "light")
     page.get_by_label("The model should").fill("talk about the sea")
     page.get_by_label("Quick").check()
     page.get_by_role("button", name="Find edits").click()
@@ -82,7 +88,7 @@ def auto_steer(browser: Browser, url: str) -> None:
     page.wait_for_timeout(12_000)
     taken(page, "auto-steer-running")
     expect(page.locator(".verdict")).to_be_visible()
-    page.screenshot(path=FOLDER / "auto-steer.png", full_page=True)
+    taken(page, "auto-steer")
 
 
 def elsewhere(browser: Browser, url: str) -> None:

@@ -137,7 +137,7 @@ function TrialView({ trial, isBest }: { trial: AutoSteerTrial; isBest: boolean }
   };
   return (
     <div class="trial">
-      <h3>{isBest ? "The best so far" : `Trial ${trial.number}`}</h3>
+      <h3>{isBest ? "The best trial" : `Trial ${trial.number}`}</h3>
       <dl class="facts">
         {(["score", "adherence", "relevance", "fluency"] as const).map((each) => (
           <div key={each}>
