@@ -24,8 +24,8 @@ VLLM := $(or $(HEARTH_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hearth)/benc
 PROTOC_STAMP := .venv-protoc/installed-$(shell cksum < protos/requirements.txt | cut -d' ' -f1)
 # Most of the tests by time, in parts that run beside the others: those that compute, those of all servers together, and
 # those of single ones.
-COMPUTING := tests/inference tests/saelab
-MESH := tests/mesh
+COMPUTING := tests/inference tests/saelab tests/deploy tests/observability tests/clients tests/rpc
+MESH := tests/mesh tests/autosteer
 SERVING := tests/features tests/gateway tests/keys
 # Those on the whole platform take as long as a part: they have a target of their own.
 PYTEST := $(BIN)/python -m pytest -m "not platform"

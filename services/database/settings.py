@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import URL
-
 
 class UnusableDatabase(Exception):
     """The database can never serve as it is: its address is wrong, or it is not one of Hearth's, or of a newer one."""
@@ -14,6 +12,8 @@ class UnusableDatabase(Exception):
 
 def sqlite_url(file: Path) -> str:
     """The URL of a file, whatever signs its name has."""
+    from sqlalchemy import URL  # here, so that settings can be read without loading it
+
     return URL.create("sqlite", database=str(file)).render_as_string()
 
 

@@ -14,7 +14,7 @@ from google.protobuf import json_format
 from hearth.v1 import inference_service_pb2 as pb
 from hearth.v1 import inference_service_pb2_grpc as rpc
 from hearth.v1 import prompt_pb2, steering_pb2
-from services.inference.wire import receipt as receipts
+from services.inference.engine import Engine
 from tests.cli.conftest import NOBODY, Done, Run
 from tests.cli.served_folder import SAE, an_sae, change_template, change_weights, serving, write_model
 
@@ -118,7 +118,7 @@ def test_a_changed_template_is_named_though_the_text_is_the_same(run: Run, folde
 def test_a_changed_version_is_named(
     run: Run, original: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receipts, "ENGINE_VERSION", "2")
+    monkeypatch.setattr(Engine, "version", "2")
     done = replayed(run, original, file)
     assert done.code == 1
     assert "version: 1 then, 2 now" in done.out

@@ -174,8 +174,8 @@ async def test_a_deadline_reaches_the_server_and_ends_the_call() -> None:
     ):
         await ours.models()
         await ours.with_options(deadline=3).models()
-        assert 3 < left[0] <= 10  # the service config's
-        assert left[1] <= 3
+        assert 5 < left[0] < 11  # the service config's 10 s, which travel in rounded units
+        assert left[1] < 4
         with pytest.raises(DeadlineExceeded):
             await ours.with_options(deadline=0.2).chat.completions.create(HELLO)
         await stuck.over.wait()

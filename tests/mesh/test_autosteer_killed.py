@@ -89,9 +89,9 @@ def restarted_inference(stack: Stack) -> None:
 DISASTERS: dict[int, Callable[[Stack], None]] = {
     3: restarted_worker,
     8: restarted_inference,
-    16: broker_without_its_data,
-    24: restarted_broker,
-    26: restarted_server,
+    12: broker_without_its_data,
+    16: restarted_broker,
+    18: restarted_server,
 }
 """After which event of the watcher they happen; first those without which the job stands still."""
 

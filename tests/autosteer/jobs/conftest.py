@@ -93,7 +93,8 @@ class Jobs:
 @pytest.fixture
 async def jobs(database_url: str) -> AsyncIterator[Jobs]:
     """An empty database with the tables of auto-steer."""
-    database = Database(DatabaseSettings(database_url))
+    patient = DatabaseSettings(database_url, connect_seconds=30, answer_seconds=60.0)  # of a busy machine
+    database = Database(patient)
     await database.upgrade(MIGRATIONS)
     yield Jobs(database)
     await database.close()
