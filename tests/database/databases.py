@@ -64,12 +64,12 @@ def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @pytest.fixture
 async def database(migrated_url: str) -> AsyncIterator[Database]:
     """The same, opened."""
-    database = Database(DatabaseSettings(migrated_url))
+    database = Database(DatabaseSettings(migrated_url, connect_seconds=30, answer_seconds=60.0))
     yield database
     await database.close()
 
 
 async def _migrate(url: str) -> None:
-    database = Database(DatabaseSettings(url))
+    database = Database(DatabaseSettings(url, connect_seconds=30, answer_seconds=60.0))
     await database.upgrade(MIGRATIONS)
     await database.close()
