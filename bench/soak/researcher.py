@@ -53,7 +53,8 @@ class Researcher:
             self._step += 1
             with suppress(GivenUp):
                 await getattr(self, step)()
-            await asyncio.sleep(think * self._draw.uniform(0.5, 1.5))
+            pause = think * self._draw.uniform(0.5, 1.5)
+            await asyncio.sleep(max(0.0, min(pause, until - self._journal.now)))
 
     async def chat(self, variant: str = "", steering: steering_pb2.Steering | None = None) -> None:
         """An answer under an edit of the moment, or under a variant's."""

@@ -63,7 +63,8 @@ class SdkResearcher:
             self._step += 1
             with suppress(GivenUp):
                 await getattr(self, _STEPS.get(step, step))()
-            await asyncio.sleep(think * self._draw.uniform(0.5, 1.5))
+            pause = think * self._draw.uniform(0.5, 1.5)
+            await asyncio.sleep(max(0.0, min(pause, until - self._journal.now)))
 
     async def chat(self) -> None:
         variant = goodfire.Variant(self._model)
