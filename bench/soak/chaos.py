@@ -41,7 +41,11 @@ class Chaos:
     async def _kill(self, target: str) -> float | None:
         while not self._platform.send(target, signal.SIGKILL):  # noqa: ASYNC110 (it is just being started again)
             await asyncio.sleep(0.2)
-        return await self._probes.recovery(target)
+        seconds = await self._probes.recovery(target)
+        if target == "features" and seconds is not None:
+            more = await self._probes.recovery("search")  # which needs the encoder
+            self._journal.write("searches", seconds=None if more is None else seconds + more)
+        return seconds
 
     async def _pause(self, target: str) -> float | None:
         self._platform.send(target, signal.SIGSTOP)

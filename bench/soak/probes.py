@@ -25,7 +25,10 @@ Probe = Callable[[], Awaitable[None]]
 
 
 class Probes:
-    """One for each process. A probe returns where the process answers well, and raises Failure or TimeoutError."""
+    """One for each process, and one for what features does last: search by meaning.
+
+    A probe returns where the process answers well, and raises Failure or TimeoutError.
+    """
 
     def __init__(self, way: GrpcWay, client: httpx2.AsyncClient, key: str, model: str, socket: Path) -> None:
         self._way, self._client, self._key, self._model, self._socket = way, client, key, model, socket
@@ -33,7 +36,8 @@ class Probes:
         """When a job's newest event was written, in seconds of the clock."""
         self.of: Mapping[str, Probe] = {
             "inference": self._generates,
-            "features": self._finds,
+            "features": self._looks_up,
+            "search": self._finds,
             "autosteer": self._lists,
             "worker": self._begins,
             "broker": self._pings,
@@ -63,6 +67,9 @@ class Probes:
         asked = messages.Chat(f"Say {uuid.uuid4()}", 1, 1, messages.nudge(0, 0.1))
         async for _ in self._way.chat({}, asked.message(self._model)):
             pass
+
+    async def _looks_up(self) -> None:
+        await self._way.call("features", "BatchGetFeatures", messages.lookup([1]))
 
     async def _finds(self) -> None:
         await self._way.call("features", "SearchFeatures", messages.search(f"boats {uuid.uuid4()}"))

@@ -135,6 +135,11 @@ def _misfortunes(records: Sequence[Record]) -> str:
         ]
         for each in recoveries(records)
     ]
+    rows += [
+        ["search by meaning, after a kill of features", f"{each['t']:.0f}", f"{each['seconds'] or 0:.1f}"]
+        for each in records
+        if each["kind"] == "searches"
+    ]
     if not rows:
         return ""
     header = ["what went wrong", "at, s", "first good answer after, s"]
