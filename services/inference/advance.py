@@ -66,7 +66,7 @@ class Advance:
                 yield outcome
 
     def _keep_residuals(self, batch: Batch, h: Tensor) -> None:
-        """Remembers the unedited output of the split block for full tiles, to enter the prefix cache after the pass."""
+        """Remembers the unedited output of the split block for full grains, which enter the cache after the pass."""
         for work, row in zip(batch.works, batch.rows, strict=True):
             if work.decode or work.sequence.shadow is not None or not work.sequence.chain:
                 continue

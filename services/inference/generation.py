@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
-from services.errors import HearthError
 from services.inference.host import ModelHost
 from services.inference.meters import TokenClock
 from services.inference.requests import GenerateCall
@@ -31,7 +30,7 @@ async def generate(host: ModelHost, call: GenerateCall, ids: list[int], owner: s
                     reason = event.reason.value
                     host.meters.came_to_end(event.times.queue, event.cached_tokens)
                 yield event
-    except HearthError:
+    except Exception:  # not a caller who leaves
         reason = "failed"
         raise
     finally:

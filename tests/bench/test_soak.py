@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from bench.soak import report
 from bench.soak.analysis import (
     Growth,
     fairness,
@@ -24,34 +23,17 @@ from bench.soak.analysis import (
     recoveries,
     slope,
 )
-from bench.soak.journal import FILE, Journal, Record, read
+from bench.soak.journal import Record
 from bench.soak.keeping import allowed_labels
 from bench.soak.messages import Chat, create_job, get_variant, job, nudge
 from bench.soak.patience import Failure, GivenUp, Kind, Who, patiently
 from bench.soak.plan import DECK, TARGETS, Options, job_times, schedule, step_seconds, way_of
-from bench.soak.platform import faults
 from bench.soak.ways import _request
+from tests.bench.made_records import MIB, done, usage
 
 OPTIONS = Options(
     minutes=20, researchers=250, seed=1, chaos=True, postgres=False, think=None, replays=9, out=Path()
 )
-MIB = 2**20
-
-
-def done(who: int, step: str = "chat", seconds: float = 1.0, t: float = 1.0, tries: int = 1) -> Record:
-    return {
-        "t": t,
-        "kind": "done",
-        "who": who,
-        "way": "grpc",
-        "step": step,
-        "tries": tries,
-        "seconds": seconds,
-    }
-
-
-def usage(t: float, pid: int, resident: float, cpu: float = 0.0) -> Record:
-    return {"t": t, "kind": "usage", "processes": {"inference": [pid, resident, cpu]}}
 
 
 def verdict(records: list[Record], beginning: str, logged: Counter[str] | None = None) -> bool | None:
@@ -249,54 +231,6 @@ async def test_a_good_client_comes_back_after_the_time_it_is_told_and_not_after_
     with pytest.raises(GivenUp):
         await patiently(journal, Who(1, "grpc"), "chat", call)
     assert journal.kinds == ["failed", "failed", "done", "failed", "given up"]
-
-
-def test_faults_are_found_in_the_processes_logs(tmp_path: Path) -> None:
-    log = tmp_path / "platform.log"
-    log.write_text(
-        'inference │ {"level": "INFO", "message": "call", "method": "/Generate", "code": "OK"}\n'
-        'features  │ {"level": "ERROR", "message": "call", "method": "/Search", "code": "INTERNAL", '
-        '"traceback": "Traceback\\n  line\\nKeyError: 7"}\n'
-        'inference │ {"level": "INFO", "mess\n'
-        'worker    │ {"level": "CRITICAL", "logger": "celery.worker.request", "message": "Couldn\'t ack", '
-        '"traceback": "Traceback\\nredis.exceptions.ConnectionError: Connection closed by server."}\n'
-        "Inference was killed by SIGKILL while it ran; it starts again\n",
-        "utf-8",
-    )
-    assert faults(log) == {"features: call /Search INTERNAL KeyError: 7": 1}
-
-
-def test_a_report_is_written_from_the_records_alone(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / FILE)
-    told: list[Record] = []
-    journal.listeners.append(told.append)
-    about = {"command": "python -m bench.soak", "date": "2026-11-27", "commit": "abc", "minutes": 1.0}
-    journal.write(
-        "run", **about, researchers=2, ways="2 grpc", seed=1, think=4.0, database="SQLite", machine="- two"
-    )
-    for record in [
-        done(0, seconds=2.0, t=3.0),
-        done(1, tries=2, t=8.0),
-        usage(4.0, 1, MIB),
-        usage(9.0, 1, MIB, 2.0),
-    ]:
-        journal.take(record)
-    journal.write("misfortune", what="kill", target="inference")
-    journal.write("over", what="kill", target="inference", seconds=7.5)
-    journal.close()
-    assert read(tmp_path) == told
-    report.write(tmp_path)
-    text = (tmp_path / report.FILE).read_text("utf-8")
-    assert "kill inference | " in text
-    assert all((tmp_path / name).stat().st_size > 1000 for name in report.NAMES)
-    document = tmp_path / "capacity.md"
-    document.write_text(f"before\n{report.BEGIN}\nearlier numbers\n{report.END}\nafter\n", "utf-8")
-    report.fill(tmp_path, document)
-    filled = document.read_text("utf-8")
-    assert filled.startswith("before\n")
-    assert filled.endswith("after\n")
-    assert "earlier numbers" not in filled
-    assert "7.5 s (inference)" in filled
 
 
 def test_steps_are_summed_up_by_what_and_how() -> None:

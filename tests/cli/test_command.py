@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.app import app, features, saved
+from services.cli.platform import command_as_typed
 from tests.cli.conftest import Run
 from tests.cli.fake_server import FakeInference
 
@@ -100,3 +101,7 @@ def test_ctrl_c_cancels_the_calls_and_keeps_what_came(address: str, service: Fak
     assert service.cancelled.wait(10)
     assert "Stopped." in shown
     assert "Traceback" not in shown
+
+
+def test_a_command_to_copy_is_named_as_the_running_one_was_typed() -> None:
+    assert sys.argv[0].endswith(command_as_typed().rpartition("/")[2])

@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,7 @@ import torch
 from rich.console import Console
 
 from services.cli.answers import ModelInfo, SaeInfo
-from services.cli.platform import command_as_typed
 from services.cli.ports import free_port, port_problem
-from services.cli.render.logs import LogLines
 from services.cli.render.welcome import Served, welcome
 from services.cli.showcase import Showpiece, showpieces
 from services.inference.sae.base import Architecture, Sae, SaeWeights
@@ -290,14 +287,3 @@ def test_a_command_to_try_is_one_line_however_narrow_the_terminal() -> None:
     assert f'{command} chat --nudge 3=0.4 "Tell me a story."' in lines
     assert f'{command} features search "ocean"' in lines
     assert "export HEARTH_FEATURES_ADDRESS=127.0.0.1:6000" in lines
-
-
-def test_log_lines_are_for_people_on_a_terminal_and_unchanged_elsewhere() -> None:
-    line = '{"time": "2026-01-01T12:00:00+00:00", "level": "WARNING", "message": "slow", "method": "/a.B/Generate"}'
-    for terminal, shows in ((True, "warning: slow  method=Generate"), (False, line)):
-        console = Console(width=80, record=True, force_terminal=terminal, file=open(os.devnull, "w"))  # noqa: SIM115
-        LogLines(console, ["inference"]).show("inference", line)
-        text = console.export_text()
-        assert text.startswith("inference │ ")
-        assert shows in text
-    assert sys.argv[0].endswith(command_as_typed().rpartition("/")[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import overload
@@ -10,13 +11,14 @@ from hearth_client.conditions import Comparison, Operator
 from hearth_client.v1.feature_service_pb2 import Feature as FeatureMessage
 
 
-class _Compared:
+class _Compared(ABC):
     """What single features and groups have in common: comparing them makes a condition."""
 
     __slots__ = ()
 
+    @abstractmethod
     def _features(self) -> tuple[Feature, ...]:
-        raise NotImplementedError
+        """Itself, or its members."""
 
     def compared(self, operator: Operator, other: float | Feature | FeatureGroup) -> Comparison:
         """The condition that these features' largest activation stands in a relation to a number or to others'."""
