@@ -93,16 +93,19 @@ class Leases:
     async def postpone(self, lease: Lease, problem: str) -> None:
         """Tries the job again later, or gives it up after too many outages in a row. Raises LeaseLost."""
 
-        def postponed(session: Session, row: JobRow) -> None:
-            row.outages += 1
-            if row.outages > MOST_OUTAGES:
-                failure = Failure("DEPENDENCY_UNAVAILABLE", f"given up after {MOST_OUTAGES} tries: {problem}")
-                end(session, row, JobState.FAILED, failure=failure)
-            else:
-                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (row.outages - 1))
-                interrupt(session, row, problem, pause)
+        await self.under(lease, lambda session, row: _postpone(session, row, problem))
 
-        await self.under(lease, postponed)
+    async def survive(self, lease: Lease) -> None:
+        """Says that the database was away, not the worker: its job is tried again later, and no death is counted."""
+
+        def survived(session: Session) -> None:
+            row = locked(session, lease.job_id)
+            if row is not None and row.lease == lease.id:
+                _postpone(session, row, "the database did not answer")
+            elif row is not None and row.deaths:
+                row.deaths -= 1  # the one that was counted when its lease ran out
+
+        await self._database.write(survived)
 
     async def succeed(self, lease: Lease, result: Result) -> None:
         """Ends the job. Raises LeaseLost."""
@@ -142,6 +145,15 @@ def end(
         row.error_reason, row.error_message = failure.reason, failure.message
     best = from_json(Trial, json.loads(row.best)) if row.best and result is None else None
     append(session, row, "ended", Ended(state, result, best, failure))
+
+
+def _postpone(session: Session, row: JobRow, problem: str) -> None:
+    row.outages += 1
+    if row.outages > MOST_OUTAGES:
+        failure = Failure("DEPENDENCY_UNAVAILABLE", f"given up after {MOST_OUTAGES} tries: {problem}")
+        end(session, row, JobState.FAILED, failure=failure)
+    else:
+        interrupt(session, row, problem, min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (row.outages - 1)))
 
 
 def _held(session: Session, lease: Lease) -> JobRow:

@@ -78,8 +78,8 @@ class Runner:
     async def _run(self, lease: Lease) -> None:
         about = structured(job=lease.job_id, model=lease.spec.model, attempt=lease.attempt)
         log.info("a job begins", extra=about)
-        stop = asyncio.Event()
-        holding = asyncio.create_task(self._hold(lease, stop))
+        stop, unanswered = asyncio.Event(), asyncio.Event()
+        holding = asyncio.create_task(self._hold(lease, stop, unanswered))
         try:
             with metrics.turn():
                 outcome = await self._outcome(lease, stop)
@@ -87,9 +87,12 @@ class Runner:
         except LeaseLost:
             metrics.outcome("lost")
             log.info("a job is over here: it was cancelled, or is another worker's", extra=about)
-        except DependencyUnavailable as error:  # its lease runs out, and it goes on then
+            if unanswered.is_set():
+                await self._survive(lease)
+        except DependencyUnavailable as error:
             metrics.outcome("left")
             log.warning("a job is left: the database does not answer", extra=about | {"problem": str(error)})
+            await self._survive(lease)
         finally:
             holding.cancel()
             (ended,) = await asyncio.gather(holding, return_exceptions=True)
@@ -125,8 +128,20 @@ class Runner:
         log.info("a job has succeeded", extra=about)
         return "succeeded"
 
-    async def _hold(self, lease: Lease, stop: asyncio.Event) -> None:
-        """Renews the lease. Sets `stop` once the job is another's, was cancelled, or this worker stops."""
+    async def _survive(self, lease: Lease) -> None:
+        """Says as soon as the database answers that it was the database, and no death of this worker's."""
+        while not self._stopping.is_set():
+            with suppress(DependencyUnavailable):
+                await self._leases.survive(lease)
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._poll)
+
+    async def _hold(self, lease: Lease, stop: asyncio.Event, unanswered: asyncio.Event) -> None:
+        """Renews the lease. Sets `stop` once the job is another's, was cancelled, or this worker stops.
+
+        Sets `unanswered` where the database did not answer, so that the lease may have run out for that.
+        """
         renewed = time.monotonic()
         while not stop.is_set():
             with suppress(TimeoutError):
@@ -143,6 +158,7 @@ class Runner:
             except LeaseLost:
                 stop.set()
             except DependencyUnavailable:
+                unanswered.set()
                 if time.monotonic() - renewed >= self._leases.seconds:
                     stop.set()  # by now another worker may have it
 

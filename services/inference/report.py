@@ -27,7 +27,7 @@ class EditTotal:
 
 @dataclass(slots=True)
 class ReportBook:
-    """Counts for one request; fed by the hook."""
+    """Counts for one request; fed by the hook. Sums are float64: the runs that a prompt was cut into leave no trace."""
 
     totals: dict[CompiledEdit, EditTotal] = field(default_factory=dict)
     relative_sum: float = 0.0
@@ -51,7 +51,7 @@ class ReportBook:
         changed = delta > 0
         relative = (delta / before.norm(dim=-1).clamp_min(1e-12))[changed]
         if len(relative):
-            self.relative_sum += float(relative.sum())
+            self.relative_sum += float(relative.sum(dtype=torch.float64))
             self.relative_max = max(self.relative_max, float(relative.max()))
             self.rows += len(relative)
         place = segment.position
@@ -68,9 +68,9 @@ class ReportBook:
             feature = edit.edit.feature.index
             rows = after[applied]
             total.tokens += len(rows)
-            total.before += float(block[applied, column[edit.edit.feature]].sum())
+            total.before += float(block[applied, column[edit.edit.feature]].sum(dtype=torch.float64))
             features = torch.full((len(rows),), feature, device=rows.device)
-            total.after += float(edit.sae.weights.encode_pairs(rows, features).sum())
+            total.after += float(edit.sae.weights.encode_pairs(rows, features).sum(dtype=torch.float64))
 
 
 @dataclass(frozen=True, slots=True)

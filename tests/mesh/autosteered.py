@@ -111,7 +111,7 @@ def stack_in(
         "database_url": database_url,
         "inference": f"127.0.0.1:{ports['tiny']}",
         "features": f"127.0.0.1:{ports['features']}",
-        "lease_seconds": 6,
+        "lease_seconds": 10,
         "reconcile_seconds": 0.5,
         "drain_seconds": 1,
         **({"redis_url": f"redis://127.0.0.1:{ports['redis']}/0"} if redis else {}),

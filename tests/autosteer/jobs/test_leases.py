@@ -166,6 +166,16 @@ async def test_a_job_that_kills_its_workers_is_parked(jobs: Jobs) -> None:
     assert "died" in now.failure.message
 
 
+async def test_a_worker_that_lives_takes_its_death_back(jobs: Jobs) -> None:
+    made = await jobs.make()
+    for _ in range(MOST_DEATHS + 1):
+        lease = await jobs.claimed()
+        await jobs.desert(lease)
+        await jobs.reconciler.once()
+        await jobs.leases.survive(lease)
+    assert (await jobs.ledger.get("ann", made.id)).state is JobState.QUEUED
+
+
 async def test_messages_that_the_broker_lost_are_sent_again(jobs: Jobs) -> None:
     for _ in range(3):
         await jobs.make()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
+from sqlalchemy.orm import Session
 
 from services.autosteer.checkpoints import Kept
+from services.autosteer.database.tables import JobRow
 from services.autosteer.job import Cancelled
-from services.autosteer.leases import Lease
+from services.autosteer.leases import Lease, Leases, interrupt, locked
 from services.autosteer.record import JobState
 from services.autosteer.running import Drive, Runner
 from services.autosteer.spec import Decision, JudgeReport, Result, Tier, Verdict
+from services.database.database import Database
+from services.database.settings import DatabaseSettings
 from services.errors import DependencyUnavailable, InvalidField
 from tests.autosteer.jobs.conftest import Jobs, trial
 
@@ -109,6 +114,44 @@ async def test_a_worker_that_stops_gives_its_job_back_at_once(jobs: Jobs) -> Non
     assert not await stopping.one()
     await runner(jobs, succeeding).one()
     assert (await jobs.ledger.get("ann", made.id)).state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("taken_back", [False, True])
+async def test_a_database_that_was_away_is_no_death_of_the_worker(
+    jobs: Jobs, database_url: str, caplog: pytest.LogCaptureFixture, taken_back: bool
+) -> None:
+    made = await jobs.make()
+    impatient = Database(DatabaseSettings(database_url, connect_seconds=30, lock_seconds=0.1))
+    began, open_again = asyncio.Event(), threading.Event()
+
+    async def drive(lease: Lease, kept: Kept, stop: asyncio.Event) -> Result:
+        began.set()
+        await stop.wait()
+        raise Cancelled
+
+    working = Runner(
+        impatient, Leases(impatient, 1.0), drive, quick_at_once=1, slow_at_once=1, poll_seconds=0.01
+    )
+    running = asyncio.create_task(working.one())
+    await began.wait()
+
+    def away(session: Session) -> None:
+        row = locked(session, made.id)
+        open_again.wait()
+        if row is not None and taken_back:
+            row.deaths += 1
+            interrupt(session, row, "the worker is gone")
+
+    other = asyncio.create_task(jobs.database.write(away))
+    while "a job is left" not in caplog.text:  # noqa: ASYNC110, the log is what tells
+        await asyncio.sleep(0.01)
+    open_again.set()
+    await other
+    assert await running
+    await impatient.close()
+    row = await jobs.database.read(lambda session: session.get(JobRow, made.id))
+    assert row is not None
+    assert (row.state, row.deaths, row.outages) == (JobState.QUEUED, 0, 0 if taken_back else 1)
 
 
 async def test_the_last_place_is_kept_for_quick_jobs(jobs: Jobs) -> None:
