@@ -128,7 +128,15 @@ def _labels(folder: Path) -> str:
     if not ((folder / FEATURES).exists() and (folder / LABELS).exists()):
         return ""
     table = feature_table.read(folder)
-    classes = {row.index: row.feature_class for row in table.rows(columns=()) if row.is_live}
+    live = [row for row in table.rows(columns=("steerability",)) if row.is_live]
+    classes = {row.index: row.feature_class for row in live}
+    measured = [row.steerability for row in live if row.steerability is not None]
+    steer = (
+        f"\n\n`hearth sae features` nudged {len(measured):,} live features: "
+        f"{sum(gain > 0 for gain in measured):,} gain in texts that stay fluent (steerability above 0)."
+        if measured
+        else ""
+    )
     labels = [label for label in label_table.read(folder) if label.index in classes]
     about = (
         f", with their evidence: [{LABEL_REPORT}]({LABEL_REPORT})" if (folder / LABEL_REPORT).exists() else ""
@@ -140,7 +148,7 @@ random{about}.
 
 {tested(labels, len(classes))}
 
-{by_class(labels, classes)}"""
+{by_class(labels, classes)}{steer}"""
 
 
 def _steering(steering: list[dict[str, Any]], constant: float) -> str:
