@@ -62,15 +62,25 @@ Encode = Callable[[Sequence[str]], Float[NDArray[np.float32], "texts width"]]
 
 
 def load_encoder(folder: Path, threads: int = 1, device: str = "cpu") -> Encode:
-    """The encoder of a folder that sentence-transformers reads."""
+    """The encoder of a folder that sentence-transformers reads; one of BERT's architecture loads without it.
+
+    Raises OSError, ValueError or ImportError where it cannot be loaded.
+    """
     # Imports torch, so only here: whoever only fetches saves those seconds.
     import torch
+
+    from services.encoder.bert import BertEncoder, is_bert
+
+    torch.set_num_threads(threads)
+    return BertEncoder(folder, device) if is_bert(folder) else _any_encoder(folder, device)
+
+
+def _any_encoder(folder: Path, device: str) -> Encode:
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
     disable_progress: Any = logging.disable_progress_bar
     disable_progress()
-    torch.set_num_threads(threads)
     model = SentenceTransformer(str(folder), device=device, local_files_only=True)
 
     def encode(texts: Sequence[str]) -> Float[NDArray[np.float32], "texts width"]:

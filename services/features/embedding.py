@@ -7,6 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +28,8 @@ TEXT_BATCH = 32
 """Texts of an import encoded together: a query that arrives waits for no more of them (0.2 s of one core)."""
 REMEMBERED = 4096
 """Vectors of queries that are kept: 6 MB."""
+LOADING_SECONDS = 5.0
+"""That a query waits for an encoder that loads; then its caller is told to come again."""
 RETRY_SECONDS = 30.0
 """After which an encoder that could not be loaded is tried again."""
 _NORM_TOLERANCE = 0.01
@@ -89,7 +92,12 @@ class Embedding:
         return self._encoder
 
     async def query(self, text: str) -> Vector:
-        """The vector of a query. Raises DependencyUnavailable where there is no encoder."""
+        """The vector of a query. Raises DependencyUnavailable where there is no encoder, or none yet."""
+        if not self._tried.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._tried.wait(), LOADING_SECONDS)
+        if not self._tried.is_set():
+            raise DependencyUnavailable("the sentence encoder", "it is being loaded", LOADING_SECONDS)
         await self.encoder()
         if text in self._remembered:
             self._remembered.move_to_end(text)

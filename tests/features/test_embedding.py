@@ -168,3 +168,25 @@ async def test_an_encoder_that_cannot_be_loaded_is_unavailable_and_tried_again(
     assert tries == 2
     assert (await embedding.query("again")).shape == (WIDTH,)
     await embedding.close()
+
+
+async def test_a_query_does_not_wait_long_for_an_encoder_that_loads(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOADING_SECONDS", 0.05)
+    go_on = threading.Event()
+
+    def loading() -> SentenceEncoder:
+        assert go_on.wait(10)
+        return held.load()
+
+    made = Embedding(loading, Memory())
+    made.start()
+    with pytest.raises(DependencyUnavailable, match="being loaded") as told:
+        await made.query("sea")
+    assert told.value.retry_after == pytest.approx(0.05)
+    go_on.set()
+    held.go_on.set()
+    await made.tried()
+    assert (await made.query("sea")).shape == (WIDTH,)
+    await made.close()
