@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -57,13 +58,14 @@ class EngineThread(ABC):
 
     def __init__(self, limits: EngineLimits) -> None:
         self.limits = limits
-        self._queue = FairQueue(limits.max_waiting)
+        self._queue = FairQueue()
         self.running: list[Sequence] = []
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._exclusive: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._draining = self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
-        self._pending = 0
+        self._pending: Counter[str] = Counter()
+        """Requests that wait or run, by owner."""
         self._lock = threading.Lock()
         self.steps = 0
         self._seconds_per_request = 1.0
@@ -105,16 +107,29 @@ class EngineThread(ABC):
             self._thread.join()
 
     def submit(self, sequence: Sequence) -> None:
-        """Queues a request. Raises EngineUnsupported, QueueFull, or ModelLoading while the server drains."""
+        """Queues a request. Raises EngineUnsupported, QueueFull, or ModelLoading while the server drains.
+
+        Where the queue is full, an owner who has fewer requests in it than another still gets in: the last of the
+        owner who has the most is refused instead.
+        """
         self.refuse(sequence)
         with self._lock:
             self._check_open()
-            if self._pending >= self.limits.max_waiting + self.limits.max_running:
-                waiting = self._pending - self.limits.max_running
-                drained = self._seconds_per_request * waiting / self.limits.max_running
-                raise QueueFull(waiting, min(LONGEST_RETRY, max(1.0, drained)))
-            self._pending += 1
+            if self._is_full(1) and self._pending[sequence.owner] + 1 >= max(
+                self._pending.values(), default=0
+            ):
+                raise self._full()
+            self._pending[sequence.owner] += 1
             self._inbox.put(lambda: self._queue.push(sequence))
+
+    def _is_full(self, more: int = 0) -> bool:
+        """Whether with so many `more` there were too many requests."""
+        return self._pending.total() + more > self.limits.max_waiting + self.limits.max_running
+
+    def _full(self) -> QueueFull:
+        waiting = self._pending.total() - self.limits.max_running
+        drained = self._seconds_per_request * waiting / self.limits.max_running
+        return QueueFull(waiting, min(LONGEST_RETRY, max(1.0, drained)))
 
     def cancel(self, sequence: Sequence) -> None:
         """Ends a request at the next step; nothing more is sent."""
@@ -151,7 +166,8 @@ class EngineThread(ABC):
     @property
     def pending(self) -> int:
         """Requests that wait or run."""
-        return self._pending
+        with self._lock:
+            return self._pending.total()
 
     def _loop(self) -> None:
         while not self._stopping:
@@ -181,6 +197,7 @@ class EngineThread(ABC):
     def step(self) -> None:
         """Drops what is gone, admits what fits, runs a step and delivers."""
         self._drop()
+        self._refuse_excess()
         with suppress(queue.Empty):
             self._exclusive.get_nowait()()
         self._admit()
@@ -208,6 +225,16 @@ class EngineThread(ABC):
             failed = Failed(DeadlineUnreachable("the call's deadline passed before it was done"))
             self._end(sequence, [failed] if late else [])
 
+    def _refuse_excess(self) -> None:
+        """Refuses what is too much: of the owners who have most, what came last."""
+        while True:
+            with self._lock:
+                owner = max(self._queue.owners(), key=self._pending.__getitem__, default=None)
+                if owner is None or not self._is_full():
+                    return
+                refusal = self._full()
+            self._end(self._queue.take_last(owner), [Failed(refusal)])
+
     def _admit(self) -> None:
         while (sequence := self._queue.peek()) is not None:
             if self.running and not self._has_room(sequence):
@@ -227,6 +254,6 @@ class EngineThread(ABC):
                 seconds = time.monotonic() - sequence.admitted
                 self._seconds_per_request += 0.1 * (seconds - self._seconds_per_request)
             with self._lock:
-                self._pending -= 1
+                self._pending -= Counter([sequence.owner])  # forgets who has none
             if events:
                 self._tell(sequence, events)

@@ -1,4 +1,4 @@
-"""A bounded queue that serves owners in turn, by tokens rather than by requests."""
+"""A queue that serves owners in turn, by tokens rather than by requests."""
 
 from __future__ import annotations
 
@@ -11,19 +11,13 @@ from services.inference.sequence import Sequence
 class FairQueue:
     """Waiting requests; the owner who has been served the fewest tokens is next."""
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+    def __init__(self) -> None:
         self._waiting: defaultdict[str, deque[Sequence]] = defaultdict(deque)
         self._served: dict[str, float] = {}
         self._length = 0
 
     def __len__(self) -> int:
         return self._length
-
-    @property
-    def full(self) -> bool:
-        """Whether no more are taken."""
-        return self._length >= self._capacity
 
     def push(self, sequence: Sequence) -> None:
         """Adds a request; an owner who comes back does not gain from having been away."""
@@ -51,6 +45,17 @@ class FairQueue:
         self._forget(owner)
         return sequence
 
+    def owners(self) -> list[str]:
+        """Those who wait."""
+        return [owner for owner, waiting in self._waiting.items() if waiting]
+
+    def take_last(self, owner: str) -> Sequence:
+        """Takes out the request of an owner who waits that came last."""
+        sequence = self._waiting[owner].pop()
+        self._length -= 1
+        self._forget(owner)
+        return sequence
+
     def remove(self, gone: Callable[[Sequence], bool]) -> list[Sequence]:
         """Takes out requests that no longer wait."""
         removed: list[Sequence] = []
@@ -64,9 +69,10 @@ class FairQueue:
         return removed
 
     def _next_owner(self) -> str | None:
-        waiting = [o for o, w in self._waiting.items() if w]
         return min(
-            waiting, key=lambda o: (self._served.get(o, 0.0), self._waiting[o][0].arrived), default=None
+            self.owners(),
+            key=lambda o: (self._served.get(o, 0.0), self._waiting[o][0].arrived),
+            default=None,
         )
 
     def _forget(self, owner: str) -> None:

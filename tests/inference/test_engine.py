@@ -99,6 +99,27 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     answer(engine, SHORT, tiny().saes)
 
 
+def test_in_a_full_queue_an_owner_with_fewer_requests_takes_the_place_of_one_with_most() -> None:
+    engine = engine_of(tiny(), EngineLimits(max_running=1, max_waiting=4))
+    greedy = [submit(engine, replace(SHORT, owner="greedy"), tiny().saes) for _ in range(5)]
+    step(engine)
+    late = [submit(engine, replace(SHORT, owner="late"), tiny().saes) for _ in range(2)]
+    with pytest.raises(QueueFull):
+        submit(engine, replace(SHORT, owner="greedy"), tiny().saes)
+    assert engine.pending == 7
+    step(engine)
+    assert engine.pending == 5
+    for refused in greedy[3:]:  # what came last
+        error = failure(refused)
+        assert isinstance(error, QueueFull)
+        assert error.retry_after is not None
+        assert error.retry_after >= 1
+    with pytest.raises(QueueFull):  # they have as many as the others now
+        submit(engine, replace(SHORT, owner="late"), tiny().saes)
+    finish(engine)
+    assert all(given.finished for given in [*greedy[:3], *late])
+
+
 def test_a_draining_engine_refuses_new_requests_and_finishes_the_others() -> None:
     engine = engine_of(tiny(), EngineLimits(max_running=1))
     given = [submit(engine, SHORT, tiny().saes) for _ in range(3)]
