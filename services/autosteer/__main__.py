@@ -22,7 +22,7 @@ from services.autosteer.standing import tell_queue
 from services.autosteer.suggesting import Suggesting
 from services.database.database import Database
 from services.database.settings import DatabaseSettings, UnusableDatabase
-from services.keys import access
+from services.keys.opening import opened
 from services.rpc import telemetry
 from services.rpc.access import Authenticator
 from services.rpc.calls import Deadlines
@@ -58,7 +58,7 @@ async def _run(settings: AutoSteerSettings, stack: AsyncExitStack) -> int:
         EventLog(database, settings.poll_seconds),
         Suggesting(inference_of, catalogue, encoder.get),
     )
-    authenticator = await stack.enter_async_context(access.opened(settings.access))
+    authenticator = await stack.enter_async_context(opened(settings.access))
     server = await _serve(settings, servicer, authenticator)
 
     async def prepare() -> None:

@@ -26,7 +26,7 @@ from services.features.store.open import open_store
 from services.features.store.server_connection import QdrantSettings
 from services.features.variants import Variants
 from services.features.variants_servicer import VariantsServicer
-from services.keys import access
+from services.keys.opening import opened
 from services.rpc import telemetry
 from services.rpc.access import Authenticator
 from services.rpc.calls import Deadlines
@@ -57,7 +57,7 @@ async def _run(settings: FeaturesSettings, stack: AsyncExitStack) -> int:
     stack.push_async_callback(embedding.close)
     embedding.start()
     catalogue = Catalogue(store, Revisions(database), embedding)
-    authenticator = await stack.enter_async_context(access.opened(settings.access))
+    authenticator = await stack.enter_async_context(opened(settings.access))
     variants = VariantsServicer(Variants(database))
     server = await _serve(settings, FeatureServicer(catalogue), variants, authenticator)
 

@@ -1,6 +1,11 @@
 """The inference process: `python -m services.inference`, configured by HEARTH_INFERENCE_* (see settings.py)."""
+# ruff: noqa: E402
 
 from __future__ import annotations
+
+import gc
+
+gc.disable()  # until the model is there: a fifth of the start would go into looking for garbage among imports
 
 import asyncio
 import logging
@@ -17,7 +22,7 @@ from services.inference.sae.errors import SaeError
 from services.inference.selftest import SteeringBroken
 from services.inference.servicer import InferenceServicer
 from services.inference.settings import InferenceSettings
-from services.keys import access
+from services.keys.opening import opened
 from services.rpc import telemetry
 from services.rpc.access import Authenticator
 from services.rpc.calls import Deadlines
@@ -31,7 +36,7 @@ SERVICE = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
 async def main(settings: InferenceSettings) -> int:
     """Listens at once, NOT_SERVING until the model is ready; returns when it has drained."""
     try:
-        async with access.opened(settings.access) as authenticator:
+        async with opened(settings.access) as authenticator:
             return await _run(settings, authenticator)
     except UnusableDatabase as problem:
         logging.getLogger(__name__).error("cannot serve: %s", problem)
@@ -59,6 +64,8 @@ async def _run(settings: InferenceSettings, authenticator: Authenticator | None)
     except (SetupError, SaeError, SteeringBroken, ValueError, OSError) as problem:
         logging.getLogger(__name__).error("cannot serve %s: %s", settings.model, problem)
         return 1
+    gc.freeze()  # what was imported and loaded stays, so that no collection need look at it again
+    gc.enable()
     hosts.add(host)
     metrics.tell_of(host)
     serving(True)

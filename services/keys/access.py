@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from services.database.database import Database
-from services.database.settings import DatabaseSettings
 from services.errors import DependencyUnavailable, NotAllowed, Unauthenticated
 from services.keys.database.schema import MIGRATIONS
 from services.keys.gatekeeper import Gatekeeper, KeyRefused
 from services.keys.key import Key
 from services.keys.keyring import Keyring
-from services.keys.settings import AccessSettings
 from services.keys.usage import Usage
 from services.keys.wire.meter import Meter
 from services.rpc.access import Admission, Caller
@@ -117,18 +113,3 @@ class Access:
         if caller.method in RESERVED:
             raise NotAllowed("catalogues are imported and deleted by trusted peers, not with a key")
         return Keyed(key, Meter(request), self._doors)
-
-
-@asynccontextmanager
-async def opened(settings: AccessSettings) -> AsyncIterator[Access | None]:
-    """Who may call, by the settings; None where everybody may. Raises UnusableDatabase."""
-    if not settings.asks:
-        yield None
-    elif not settings.database_url:
-        yield Access(settings.trusted, None)
-    else:
-        database = Database(DatabaseSettings(settings.database_url, threads=4))
-        try:
-            yield Access(settings.trusted, Doors(database, settings.seconds))
-        finally:
-            await database.close()

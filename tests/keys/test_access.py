@@ -13,10 +13,10 @@ from hearth.v1 import feature_service_pb2 as features
 from hearth.v1 import feature_service_pb2_grpc, inference_service_pb2_grpc
 from hearth.v1 import inference_service_pb2 as pb
 from services.errors import Reason
-from services.keys.access import opened
 from services.keys.book import KeyBook
 from services.keys.book import opened as book_of
 from services.keys.key import Quotas
+from services.keys.opening import opened
 from services.keys.settings import AccessSettings, KeysSettings
 from services.rpc.calls import OWNER_KEY, owner
 from services.rpc.channel import RpcFailure, connect, rpc_failures
