@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 from celery import signals
 from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
+from celery.worker.consumer import consumer as consuming
+from celery.worker.consumer.consumer import CONNECTION_ERROR
 
 from services.autosteer import metrics
 from services.autosteer.clients.connections import clients_of
@@ -147,6 +149,13 @@ async def _loaded(encoder: LazyEncoder) -> None:
         log.warning("no sentence encoder yet", extra=structured(problem=error.message))
 
 
+def _as_outage(record: logging.LogRecord) -> bool:
+    """A broker that is away is a warning, not an error as Celery has it: it comes back, and the jobs are in SQL."""
+    if record.msg == CONNECTION_ERROR:
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
+
+
 def main(settings: AutoSteerSettings) -> int:
     """Works until SIGTERM or SIGINT; then gives back what it has begun."""
     app = make_app(settings.broker)
@@ -176,6 +185,7 @@ def main(settings: AutoSteerSettings) -> int:
     logging.getLogger("celery").setLevel(
         logging.WARNING
     )  # a message is worth no line; the jobs have their own
+    logging.getLogger(consuming.__name__).addFilter(_as_outage)
     warnings.filterwarnings("ignore", category=SecurityWarning)  # it fears pickle, which is not accepted here
     warnings.filterwarnings(
         "ignore", category=CPendingDeprecationWarning
