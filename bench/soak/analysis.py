@@ -16,8 +16,9 @@ LEAST_FAIR = 0.9
 MOST_GROWTH = 0.05
 MOST_RECOVERY = 15.0
 """Seconds."""
-WARM_UP = 120.0
-"""Seconds of a process's life that do not count for its memory: caches fill, allocators settle."""
+WARM_UP = 240.0
+"""Seconds of a process's life that do not count for its memory: caches fill, the engine's KV cache and the allocator
+come to their highest marks (after 2 minutes inference still grew by 5 to 7 % in 4 minutes, after 4 by 1 to 2 %)."""
 LEAST_STEPS = 5
 """Of each researcher on average: who took one step or two differ by chance alone."""
 SHORTEST_LIFE = 180.0

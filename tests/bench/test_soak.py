@@ -65,14 +65,14 @@ def test_a_leak_is_told_from_noise_and_from_a_peak() -> None:
 
 
 def test_memory_is_judged_by_each_life_of_a_process_after_its_warm_up() -> None:
-    warm = [usage(t, 1, (100 + 4 * t) * MIB) for t in range(0, 121, 5)]
-    calm = [usage(t, 1, 580 * MIB) for t in range(121, 421, 5)]
-    again = [usage(t, 2, 300 * MIB) for t in range(425, 520, 5)]
+    warm = [usage(t, 1, (100 + 2 * t) * MIB) for t in range(0, 241, 5)]
+    calm = [usage(t, 1, 580 * MIB) for t in range(241, 541, 5)]
+    again = [usage(t, 2, 300 * MIB) for t in range(545, 760, 5)]
     [life] = growths(warm + calm + again)  # the second life ended before its warm-up did
     assert (life.pid, life.judged) == (1, True)
     assert life.share == pytest.approx(0, abs=0.01)
     assert verdict(warm + calm, "memory") is True
-    leaking = [usage(t, 1, (580 + 0.2 * (t - 121)) * MIB) for t in range(121, 421, 5)]
+    leaking = [usage(t, 1, (580 + 0.2 * (t - 241)) * MIB) for t in range(241, 541, 5)]
     assert verdict(warm + leaking, "memory") is False
     assert verdict(warm, "memory") is None
     assert not Growth("inference", 1, 60, MIB, 1.0).judged
