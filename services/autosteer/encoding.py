@@ -1,8 +1,12 @@
-"""The sentence encoder of a process: loaded once, when it is first asked for."""
+"""The sentence encoder of a process: loaded once, when it is first asked for, and run on one thread.
+
+Each thread that runs it would keep 80 MB of its own, and several gain nothing: they share the cores that it takes.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from services.autosteer.judges.registry import Encode
@@ -18,16 +22,18 @@ class LazyEncoder:
         self._folder, self._threads = folder, threads
         self._loaded: Encode | None = None
         self._loading = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, "encoder")
 
     async def get(self) -> Encode:
         """The encoder. Raises DependencyUnavailable where it cannot be loaded."""
         async with self._loading:
             if self._loaded is None:
                 try:
-                    self._loaded = await asyncio.to_thread(self._load)
+                    self._loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self._load)
                 except (OSError, ValueError, ImportError, SetupError) as error:
                     raise DependencyUnavailable("the sentence encoder", str(error), 10.0) from error
             return self._loaded
 
     def _load(self) -> Encode:
-        return load_encoder(self._folder or ensure_minilm(progress=False), self._threads)
+        encode = load_encoder(self._folder or ensure_minilm(progress=False), self._threads)
+        return lambda texts: self._thread.submit(encode, texts).result()
