@@ -72,7 +72,10 @@ def load_encoder(folder: Path, threads: int = 1, device: str = "cpu") -> Encode:
     from services.encoder.bert import BertEncoder, is_bert
 
     torch.set_num_threads(threads)
-    return BertEncoder(folder, device) if is_bert(folder) else _any_encoder(folder, device)
+    try:
+        return BertEncoder(folder, device) if is_bert(folder) else _any_encoder(folder, device)
+    except KeyError as error:
+        raise ValueError(f"{folder} is damaged: {error} is missing") from error
 
 
 def _any_encoder(folder: Path, device: str) -> Encode:

@@ -83,3 +83,9 @@ def test_a_damaged_file_is_named(copied: Path, file: str) -> None:
     (copied / file).write_bytes(b"\x00" * 40)
     with pytest.raises(ValueError, match=file):
         load_encoder(copied)
+
+
+def test_a_setting_or_weight_that_is_missing_is_named(copied: Path) -> None:
+    change(copied / "config.json", num_hidden_layers=7)
+    with pytest.raises(ValueError, match=r"damaged: .*encoder\.layer\.6.* is missing"):
+        load_encoder(copied)

@@ -112,8 +112,7 @@ def test_in_a_full_queue_an_owner_with_fewer_requests_takes_the_place_of_one_wit
     for refused in greedy[3:]:  # what came last
         error = failure(refused)
         assert isinstance(error, QueueFull)
-        assert error.retry_after is not None
-        assert error.retry_after >= 1
+        assert (error.retry_after or 0) >= 1
     with pytest.raises(QueueFull):  # they have as many as the others now
         submit(engine, replace(SHORT, owner="late"), tiny().saes)
     finish(engine)
