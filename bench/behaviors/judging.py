@@ -8,7 +8,6 @@ from dataclasses import replace
 from bench.behaviors.kept import Work
 from bench.behaviors.measuring import Servers
 from bench.behaviors.outcome import Judges, Outcome, arm
-from services.autosteer.judges.gold import agreement
 from services.autosteer.judges.registry import Asked, Bench, Brief, Judge
 from services.autosteer.judges.roster import make_judge
 from services.autosteer.judges.rules import fault
@@ -29,8 +28,13 @@ async def with_agreement(
         if name not in known:
             inference = servers.client()
             await inference.served(served.model, served.sae)
-            share, pairs = await agreement(
-                choice, inference, servers.encode, key, has_chat_template=served.has_chat_template
+            share, pairs = await servers.agreements.of(
+                served.model,
+                choice,
+                inference,
+                servers.encode,
+                key,
+                has_chat_template=served.has_chat_template,
             )
             known[name] = JudgeReport(name, share, pairs)
             work.keep_judges(Judges(tuple(known.values())))

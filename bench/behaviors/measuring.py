@@ -7,7 +7,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
@@ -21,6 +21,7 @@ from services.autosteer.clients.inference import InferenceClient
 from services.autosteer.desk import Desk, Place
 from services.autosteer.drafting import question
 from services.autosteer.job import Tell
+from services.autosteer.judges.gold import Agreements
 from services.autosteer.judges.registry import Bench, Brief, Encode
 from services.autosteer.judges.roster import make_judge
 from services.autosteer.pipeline import run
@@ -42,6 +43,8 @@ class Servers:
     inference: grpc.aio.Channel
     features: grpc.aio.Channel
     encode: Encode
+    agreements: Agreements = field(default_factory=Agreements)
+    """What is known of judges: a worker asks the gold set once, not in every job."""
 
     def client(self) -> InferenceClient:
         """A client for one job."""
@@ -72,6 +75,7 @@ async def measure(
         tell,
         asyncio.Event(),
         encode=servers.encode,
+        agreements=servers.agreements,
     )
     started = time.monotonic()
     await told(0, len(setup.prompts))

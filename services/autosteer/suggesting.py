@@ -61,5 +61,5 @@ async def _named(asked: Awaitable[T]) -> T:
     except SaeNotServed as error:
         raise InvalidField("sae", error.message.removeprefix("spec.sae: ")) from error
     except InvalidField as error:
-        path = error.field.removeprefix("spec.")
-        raise InvalidField(path, error.message.removeprefix(f"{error.field}: ")) from error
+        path = error.field.removeprefix("spec").removeprefix(".")
+        raise InvalidField(path or "positive", error.message.removeprefix(f"{error.field}: ")) from error

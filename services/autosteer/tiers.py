@@ -68,7 +68,7 @@ TIERS: dict[Tier, Plan] = {
         asks_gold=False,
     ),
     Tier.DEFAULT: Plan(
-        seconds=300.0,
+        seconds=420.0,
         tokens=32,
         pairs=24,
         retrieved=240,

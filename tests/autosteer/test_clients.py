@@ -58,6 +58,15 @@ async def test_a_request_that_is_refused_is_not_sent_again() -> None:
     assert call.calls == 1
 
 
+async def test_a_text_that_the_model_cannot_hold_is_refused_as_the_spec_s_own(platform: Platform) -> None:
+    long, short = Prompt(text=" ".join(words()[:1] * 5000)), Prompt(text=" ".join(words()[:4]))
+    client = platform.inference
+    await client.served("", "")
+    with pytest.raises(InvalidField, match="allowed here: at most") as caught:
+        await client.contrast([short] * 8, [long, *[short] * 7], 4)
+    assert caught.value.field == "spec.negative"
+
+
 async def test_a_passed_deadline_counts_as_away() -> None:
     with pytest.raises(DependencyUnavailable):
         await tried("inference", Failing(grpc.StatusCode.DEADLINE_EXCEEDED))

@@ -108,8 +108,11 @@ async def platform_in(folder: Path, ports: tuple[int, int] = (0, 0)) -> AsyncIte
     async with AsyncExitStack() as stack:
         stack.callback(host.engine.stop)
         opened = await stack.enter_async_context(opened_in(folder / "features", encoder.load))
+        scales = model.saes[SAE].scales
+        assert scales is not None
         await import_features(
-            opened.catalogue, [feature(n, SAE, density=0.001 * (n + 1)) for n in range(FEATURES)]
+            opened.catalogue,
+            [feature(n, SAE, density=0.001 * (n + 1), scale=float(scales[n])) for n in range(FEATURES)],
         )
         servicers = InferenceServicer(hosts), FeatureServicer(opened.catalogue)
         servers = [

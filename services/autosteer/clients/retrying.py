@@ -16,6 +16,7 @@ TRIES = 5
 FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
 """Seconds before a call is tried again: doubled each time, up to the longest."""
 _PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
+_REFUSED = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE})
 _AWAY = _PASSING | {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN}
 
 
@@ -48,8 +49,10 @@ def _error(what: str, failure: RpcFailure) -> HearthError:
         return InvalidField("spec.sae", failure.message)
     if failure.code is grpc.StatusCode.NOT_FOUND:  # features that are not imported yet, as after a restore
         return DependencyUnavailable(what, failure.message)
-    if failure.code is grpc.StatusCode.INVALID_ARGUMENT:
-        return InvalidField("spec", f"{what} refuses {field or 'a request'}: {failure.message}")
+    if failure.code in _REFUSED:
+        known = field.partition("[")[0]  # its texts are not ours one by one: the message says which it was
+        ours = f"spec.{known}" if known in ("positive", "negative") else "spec"
+        return InvalidField(ours, f"{what} refuses {field or 'a request'}: {failure.message}")
     return HearthError(f"{what} failed: {failure.message}")
 
 

@@ -28,13 +28,10 @@ export function ParetoPlot({ trials, front, best, chosen, choose }: Props) {
   const shown = front.length ? front : frontOf(trials);
   const onFront = new Set(shown.map((trial) => trial.number));
   const line = shown.toSorted((a, b) => a.fluency - b.fluency || b.adherence - a.adherence);
+  const counted = `${trials.length} ${trials.length === 1 ? "trial" : "trials"}`;
   return (
     <figure class="pareto">
-      <svg
-        viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
-        role="group"
-        aria-label={`${trials.length} trials by fluency and adherence`}
-      >
+      <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="group" aria-label={`${counted} by fluency and adherence`}>
         {TICKS.map((tick) => (
           <g key={tick} class="tick">
             <line x1={x(0)} x2={x(1)} y1={y(tick)} y2={y(tick)} />
@@ -79,7 +76,7 @@ export function ParetoPlot({ trials, front, best, chosen, choose }: Props) {
         ))}
       </svg>
       <figcaption class="meta">
-        {trials.length} trials.{" "}
+        {counted}.{" "}
         <Term tip="Trials that no other one surpasses in adherence, relevance and fluency together: to gain in one of them, one has to lose in another.">
           Filled ones
         </Term>{" "}

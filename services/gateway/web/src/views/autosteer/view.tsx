@@ -24,7 +24,7 @@ import { JobView, STATES } from "./job";
 
 const TIERS: Record<Tier, [string, string]> = {
   AUTO_STEER_TIER_QUICK: ["Quick", "under a minute"],
-  AUTO_STEER_TIER_DEFAULT: ["Default", "about 5 minutes"],
+  AUTO_STEER_TIER_DEFAULT: ["Default", "about 7 minutes"],
   AUTO_STEER_TIER_THOROUGH: ["Thorough", "about 25 minutes"],
 };
 
