@@ -33,7 +33,7 @@ LOST_MOST = 2.0
 TURNED = -0.3
 """A lift below this turns the sign; nearer to 0 it is chance."""
 TRUSTED = 2
-"""The best candidates by meaning stay whatever their lift: a probe of few texts may err."""
+"""The best candidates by meaning stay whatever their lift, and the top hit: a probe of few texts may err."""
 _BEFORE = Prompt(text="Answer:")
 
 
@@ -91,9 +91,13 @@ def probed(
 
 
 def kept(candidates: Sequence[Candidate], keep: int) -> list[Candidate]:
-    """The best by score; the first few that came in stay in any case. `candidates` come best by meaning first."""
-    trusted = list(candidates[: min(TRUSTED, keep)])
-    others = sorted(candidates[len(trusted) :], key=lambda each: (-each.score, each.feature.index))
+    """The best by score; the first few that came in, and the top hit, stay in any case. `candidates` come best by
+    meaning first."""
+    trusted = [each for n, each in enumerate(candidates) if n < TRUSTED or each.top_hit][:keep]
+    others = sorted(
+        (each for each in candidates if each not in trusted),
+        key=lambda each: (-each.score, each.feature.index),
+    )
     chosen = [*trusted, *others[: keep - len(trusted)]]
     return sorted(chosen, key=lambda each: (-each.score, each.feature.index))
 

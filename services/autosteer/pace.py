@@ -50,7 +50,7 @@ class Course:
                 Stage.DRAFT: 2 + 0.8 * plan.pairs,
                 Stage.RETRIEVE: 4 + plan.pairs * 0.3,
                 Stage.CAUSAL: 0.15 * plan.probed * 2 * plan.probe_texts,
-                Stage.SCREEN: plan.probed_kept * len(plan.shares) * plan.screen_prompts,
+                Stage.SCREEN: 0.75 * plan.probed_kept * len(plan.shares) * plan.screen_prompts,
                 Stage.CEILING: 0.7 * plan.screened_kept * plan.ceiling_rounds * plan.ceiling_prompts,
                 Stage.SEARCH: 0.8 * plan.trials * plan.train_prompts,
                 Stage.VALIDATE: arms(plan) * plan.held_out_prompts,

@@ -16,8 +16,9 @@ from services.autosteer.judges.registry import Encode
 from services.autosteer.pace import arms
 from services.autosteer.progress import CandidatesFound, TrialDone, ValidationDone
 from services.autosteer.proposal import propose
-from services.autosteer.screen import Screened, group_size, screen
-from services.autosteer.search import Race, Search, Space, best_of, finalists_of
+from services.autosteer.screen import TOGETHER, Screened, screen
+from services.autosteer.search import Race, Search, best_of, finalists_of
+from services.autosteer.space import Space
 from services.autosteer.spec import (
     Candidate,
     Result,
@@ -173,7 +174,7 @@ async def _probe(job: Job, found: Sequence[Candidate], pairs: Sequence[Pair]) ->
 
 async def _screen(job: Job, probed: Sequence[Candidate], sets: PromptSets) -> Screened:
     plan, places = job.plan, job.places(sets.train[: job.plan.screen_prompts])
-    group = job.pace.takes(group_size(len(plan.shares), len(places)) * len(plan.shares) * len(places))
+    group = job.pace.takes(TOGETHER)
     done = await job.within(
         SCREENED_BY + GRACE,
         screen(

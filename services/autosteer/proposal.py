@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from services.autosteer.candidates import candidate_of, is_fit, merged, ranked
 from services.autosteer.drafting import Pair
@@ -47,7 +48,8 @@ async def _by_search(behavior: str, sae: str, count: int, catalogue: FeatureCata
     queries = dict.fromkeys((behavior, topic_of(behavior)))
     most = min(SEARCH_MOST, max(10, count // len(queries)))
     answers: list[list[Entry]] = await together(catalogue.search(sae, query, most) for query in queries)
-    return [candidate_of(entry, sae, "search") for hits in answers for entry in hits if is_fit(entry)]
+    found = [candidate_of(entry, sae, "search") for hits in answers for entry in hits if is_fit(entry)]
+    return [replace(each, top_hit=n == 0) for n, each in enumerate(found)]
 
 
 async def _by_contrast(

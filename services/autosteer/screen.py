@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from services.autosteer.desk import Desk, Place, Wanted
@@ -13,6 +13,8 @@ from services.steering.conditions import FeatureKey
 
 TOGETHER = 32
 """Texts that are written side by side: those of some candidates at all doses."""
+HALVED = 4
+"""Prompts from which on only the better half of the candidates sees all of them."""
 COHERENT = 0.5
 """Mean fluency from which on a dose counts as coherent."""
 
@@ -53,34 +55,41 @@ async def screen(
     told: Callable[[int, int], Awaitable[None]],
     goes_on: Callable[[], bool] = lambda: True,
 ) -> Screened:
-    """The best `keep` by their best dose. `goes_on` is asked before each group whether there is time for it."""
-    tried: list[Tried] = []
-    seen = 0
-    together = group_size(len(shares), len(places))
-    for start in range(0, len(candidates), together):
-        if start and not goes_on():
-            break
-        group = candidates[start : start + together]
-        doses = [(each, each.sign * share) for each in group for share in shares]
-        wanted = [
-            Wanted(place, nudge(each.feature, share, strength_constant))
-            for each, share in doses
-            for place in places
-        ]
-        samples = await desk.judged(wanted)
-        size = len(places)
-        tried += [
-            tried_of(each.feature, share, samples[n * size : (n + 1) * size])
-            for n, (each, share) in enumerate(doses)
-        ]
-        seen += len(group)
-        await told(seen, len(candidates))
-    return Screened(tuple(passed(candidates[:seen], tried, keep)), tuple(tried))
+    """The best `keep` by their best dose. With HALVED prompts or more, the better half of the candidates after half of
+    the prompts sees the others. `goes_on` is asked before each group whether there is time for it."""
+    samples: dict[FeatureKey, dict[float, list[Sample]]] = {}
+    middle = (len(places) + 1) // 2 if len(places) >= HALVED else len(places)
+    half = max(keep, (len(candidates) + 1) // 2)
+    total = len(candidates) + (min(half, len(candidates)) if middle < len(places) else 0)
+    done, left = 0, list(candidates)
+    for part in (places[:middle], places[middle:]):
+        together = max(1, TOGETHER // (len(shares) * max(1, len(part))))
+        for start in range(0, len(left) if part else 0, together):
+            if done and not goes_on():
+                break
+            group = left[start : start + together]
+            doses = [(each, each.sign * share) for each in group for share in shares]
+            judged = iter(await desk.judged(_wanted(doses, part, strength_constant)))
+            for each, share in doses:
+                seen = samples.setdefault(each.feature, {}).setdefault(share, [])
+                seen += [next(judged) for _ in part]
+            done += len(group)
+            await told(done, total)
+        left = passed(left, _tried(samples), half)
+    tried = _tried(samples)
+    return Screened(tuple(passed(candidates, tried, keep)), tried)
 
 
-def group_size(doses: int, prompts: int) -> int:
-    """Candidates in a group."""
-    return max(1, TOGETHER // (doses * prompts))
+def _wanted(
+    doses: Sequence[tuple[Candidate, float]], places: Sequence[Place], constant: float
+) -> list[Wanted]:
+    return [Wanted(place, nudge(each.feature, share, constant)) for each, share in doses for place in places]
+
+
+def _tried(samples: Mapping[FeatureKey, Mapping[float, Sequence[Sample]]]) -> tuple[Tried, ...]:
+    return tuple(
+        tried_of(feature, share, seen) for feature, doses in samples.items() for share, seen in doses.items()
+    )
 
 
 def tried_of(feature: FeatureKey, share: float, samples: Sequence[Sample]) -> Tried:
@@ -96,9 +105,19 @@ def tried_of(feature: FeatureKey, share: float, samples: Sequence[Sample]) -> Tr
 
 
 def passed(candidates: Sequence[Candidate], tried: Sequence[Tried], keep: int) -> list[Candidate]:
-    """Candidates by the score of their best dose; equal ones stay in the order of the causal filter."""
-    best = {each.feature: max(t.score for t in tried if t.feature == each.feature) for each in candidates}
-    order = sorted(candidates, key=lambda each: -best[each.feature])
+    """Candidates that were tried, those on more prompts first, by the score of their best dose; equal ones stay in the
+    order of the causal filter. The top hit is among them."""
+    best: dict[FeatureKey, tuple[int, float]] = {}
+    for each in tried:
+        seen = len(each.samples), each.score
+        best[each.feature] = max(best.get(each.feature, seen), seen)
+    order = sorted(
+        (each for each in candidates if each.feature in best),
+        key=lambda each: tuple(-value for value in best[each.feature]),
+    )
     # A score of 0 on few texts is no proof: where nothing shows, the search still has something to combine.
-    good = [each for each in order if best[each.feature] > 0] or order[:2]
-    return [replace(each, score=best[each.feature]) for each in good[:keep]]
+    good = [each for each in order if best[each.feature][1] > 0] or order[:2]
+    kept = good[:keep]
+    if hit := [each for each in order if each.top_hit and each not in kept]:
+        kept = [*kept[: keep - 1], *hit]
+    return [replace(each, score=best[each.feature][1]) for each in kept]

@@ -8,80 +8,24 @@ search that was killed goes on with the same trials.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from services.autosteer.desk import Desk, Place, Wanted
-from services.autosteer.doses import edits_of
 from services.autosteer.objective import FLUENT, mean
-from services.autosteer.spec import Candidate, Sample, Trial
+from services.autosteer.space import Space
+from services.autosteer.spec import Sample, Trial
 from services.autosteer.wording import number_of
-from services.steering.conditions import FeatureKey
 from services.steering.edits import Edit
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-LEAST_FRACTION = 0.3
-"""Of a ceiling: smaller weights do not show."""
 FIRST_ROUND = 4
 """Prompts after which trials are first compared; then all others."""
 P_THRESHOLD = 0.1
-NONE = -1
-"""In place of a feature: the slot stays empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """What can be tried: some features, each at most to its ceiling."""
-
-    features: tuple[Candidate, ...]
-    slots: int
-    strength_constant: float
-
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """A feature and a fraction of its ceiling for each slot; all but the first may stay empty."""
-        indices = list(range(len(self.features)))
-        space: dict[str, BaseDistribution] = {}
-        for slot in range(self.slots):
-            space[f"feature {slot}"] = CategoricalDistribution(indices if slot == 0 else [NONE, *indices])
-            space[f"fraction {slot}"] = FloatDistribution(LEAST_FRACTION, 1.0)
-        return space
-
-    def edits(self, params: Mapping[str, float | int]) -> tuple[Edit, ...]:
-        """The edits of a proposal; a feature in two slots counts once, with the larger weight."""
-        shares: dict[FeatureKey, float] = {}
-        for slot in range(self.slots):
-            index = int(params[f"feature {slot}"])
-            if index == NONE:
-                continue
-            each = self.features[index]
-            share = each.sign * float(params[f"fraction {slot}"]) * (each.ceiling or 0.0)
-            if abs(share) > abs(shares.get(each.feature, 0.0)):
-                shares[each.feature] = share
-        return edits_of(shares, self.strength_constant)
-
-    def starts(self) -> list[dict[str, float | int]]:
-        """What is tried first: the best features alone, then together."""
-        count = len(self.features)
-        alone = [self._start({0: n}, 0.85) for n in range(min(3, count))]
-        gentle = [self._start({0: 0}, 0.6)]
-        joined = [
-            self._start({slot: slot for slot in range(size)}, 0.7)
-            for size in range(2, min(self.slots, count) + 1)
-        ]
-        return [*alone, *joined, *gentle]
-
-    def _start(self, chosen: Mapping[int, int], fraction: float) -> dict[str, float | int]:
-        params: dict[str, float | int] = {}
-        for slot in range(self.slots):
-            params[f"feature {slot}"] = chosen.get(slot, NONE)
-            params[f"fraction {slot}"] = fraction
-        return params
-
 
 Within = Callable[[Coroutine[Any, Any, list[Trial]]], Awaitable[list[Trial] | None]]
 """Has something done; None where time ran out."""

@@ -141,6 +141,8 @@ class Candidate:
     """The largest strength that stays coherent, as a fraction of the median residual norm."""
     promoted: tuple[str, ...] = ()
     """Tokens that it promotes."""
+    top_hit: bool = False
+    """Whether it is the first hit of a search for the behaviour: what a person would take by hand."""
 
 
 @dataclass(frozen=True, slots=True)

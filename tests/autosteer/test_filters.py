@@ -13,7 +13,7 @@ from services.autosteer.ceiling import LEAST_SHARE, bounds_of, ceilings, is_cohe
 from services.autosteer.doses import MAX_SHARE, edits_of
 from services.autosteer.drafting import Pair
 from services.autosteer.objective import Scores
-from services.autosteer.screen import Tried, group_size, screen
+from services.autosteer.screen import TOGETHER, Tried, screen
 from services.autosteer.spec import Prompt
 from services.autosteer.upstream import Contrasted, Entry, Likelihood
 from services.steering.edits import Steering
@@ -93,6 +93,8 @@ def test_a_feature_that_makes_all_text_unlikely_falls_back() -> None:
 def test_the_best_by_meaning_stay_whatever_a_short_probe_says() -> None:
     given = [candidate(n, score=score) for n, score in enumerate([0.1, 0.2, 0.9, 0.8, 0.7])]
     assert [each.feature.index for each in kept(given, 4)] == [2, 3, 1, 0]
+    by_hand = [*given[:4], candidate(4, score=0.05, top_hit=True)]
+    assert {each.feature.index for each in kept(by_hand, 4)} == {0, 1, 2, 4}
 
 
 async def test_features_are_probed_in_one_batch_each_and_ranked_by_their_effect() -> None:
@@ -144,8 +146,20 @@ async def test_a_screen_that_runs_out_of_time_ranks_what_it_has_seen() -> None:
     found = await screen(
         given, (0.3,), places(8), 3, CONSTANT, by_dose(dict.fromkeys(range(12), 0.4)), nothing, lambda: False
     )
-    assert len({t.feature for t in found.tried}) == group_size(1, 8) == 4
+    assert len({t.feature for t in found.tried}) == TOGETHER // 4  # of 8 prompts, 4 come first
     assert len(found.candidates) == 3
+
+
+async def test_only_the_better_half_sees_all_prompts_and_the_top_hit_stays() -> None:
+    def scores(edits: dict[int, float], place: object) -> Scores:
+        return Scores(0.05 * (1 + next(iter(edits))), 1.0, 1.0)
+
+    desk = PlannedDesk(scores)
+    given = [candidate(n, top_hit=n == 1) for n in range(12)]
+    found = await screen(given, (0.3,), places(8), 3, CONSTANT, desk, nothing)
+    assert len(desk.seen) == 12 * 4 + 6 * 4
+    assert [each.feature.index for each in found.candidates] == [11, 10, 1]
+    assert [len(t.samples) for t in found.tried] == [4, 8, *[4] * 5, *[8] * 5]
 
 
 async def test_where_nothing_shows_the_first_two_go_on() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from services.autosteer.doses import MAX_SHARE, norm_of
 from services.autosteer.objective import Scores
-from services.autosteer.search import NONE, Race, Search, Space, best_of, finalists_of
+from services.autosteer.search import Race, Search, best_of, finalists_of
+from services.autosteer.space import ALONE, NONE, Space
 from services.autosteer.spec import Trial
 from tests.autosteer.made import CONSTANT, PlannedDesk, candidate, key, noise, nudge, places, trial
 
@@ -89,22 +90,39 @@ async def test_no_setting_moves_the_stream_too_far() -> None:
 
 
 def test_a_feature_in_two_slots_counts_once() -> None:
-    params = {"feature 0": 1, "fraction 0": 0.5, "feature 1": 1, "fraction 1": 0.9}
-    (edit,) = SPACE.edits(params)
-    assert edit == nudge(1, round(0.9 * 0.4 / CONSTANT, 3))
+    params = {"dose": 0.3, "feature 0": 1, "weight 0": 0.5, "feature 1": 1, "weight 1": 0.9}
+    assert SPACE.edits(params) == (nudge(1, round(0.3 / CONSTANT, 3)),)
+
+
+def test_features_share_a_dose_by_their_weights() -> None:
+    params = {"dose": 0.25, "feature 0": 1, "weight 0": 0.8, "feature 1": 3, "weight 1": 0.6}
+    assert SPACE.edits(params) == (nudge(1, 0.4), nudge(3, 0.3))
+    assert norm_of(SPACE.edits(params), CONSTANT) == pytest.approx(0.25)
 
 
 def test_an_empty_slot_adds_nothing_and_signs_are_kept() -> None:
     space = Space((candidate(7, ceiling=0.2, sign=-1),), 2, CONSTANT)
-    (edit,) = space.edits({"feature 0": 0, "fraction 0": 1.0, "feature 1": NONE, "fraction 1": 1.0})
-    assert edit == nudge(7, -0.4)
+    params = {"dose": 0.3, "feature 0": 0, "weight 0": 1.0, "feature 1": NONE, "weight 1": 1.0}
+    assert space.edits(params) == (nudge(7, -0.4),)  # the ceiling, not the dose
 
 
-def test_the_best_features_are_tried_alone_and_together_first() -> None:
-    starts = [SPACE.edits(start) for start in SPACE.starts()]
-    alone = [edits[0].feature for edits in starts if len(edits) == 1]
-    assert alone[:3] == [key(0), key(1), key(2)]
-    assert any({edit.feature for edit in edits} == {key(0), key(1)} for edits in starts)
+def test_the_best_features_are_tried_together_and_alone_first_and_what_a_person_would_take() -> None:
+    features = [candidate(n, ceiling=0.4, similarity=0.1 * n, top_hit=n == 2) for n in range(5)]
+    space = Space(tuple(features), 3, CONSTANT)
+    starts = [space.edits(start) for start in space.starts()]
+    together = [tuple(edit.feature for edit in edits) for edits in starts if len(edits) > 1]
+    assert together[0] == (key(0), key(1), key(2))
+    assert (key(4), key(3), key(2)) in together
+    assert [edits[0] for edits in starts if len(edits) == 1] == [
+        nudge(n, round(ALONE / CONSTANT, 3)) for n in (0, 2, 1)
+    ]
+    assert len(set(starts)) == len(starts)
+
+
+def test_a_single_feature_has_starts_too() -> None:
+    space = Space((candidate(7, ceiling=0.4, top_hit=True),), 1, CONSTANT)
+    starts = {space.edits(start) for start in space.starts()}
+    assert starts == {(nudge(7, round(dose / CONSTANT, 3)),) for dose in (0.2, 0.25, 0.3)}
 
 
 def test_finalists_are_different_and_saw_all_prompts() -> None:
