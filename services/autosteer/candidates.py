@@ -95,7 +95,12 @@ def ranked(
         return meaning + strength + contrast + 0.3 * steers(each.steerability)
 
     scored = [
-        replace(each, score=score(each), similarity=label_likeness.get(each.feature, each.similarity))
+        replace(
+            each,
+            score=score(each),
+            meaning=score(each),
+            similarity=label_likeness.get(each.feature, each.similarity),
+        )
         for each in candidates
     ]
     return sorted(scored, key=lambda each: (-each.score, each.feature.index))

@@ -40,8 +40,6 @@ DRAFTED_BY, PROBED_BY, SCREENED_BY, CEILINGS_BY, SEARCHED_BY = 0.15, 0.3, 0.5, 0
 """Shares of the budget by which stages are over, whatever they have done. On time none of them is reached."""
 GRACE = 0.05
 """Share for what a stage has begun by then."""
-RESERVED = 1.1
-"""The search leaves time for so many times the planned validation, as far as the pace tells."""
 
 
 async def run(
@@ -232,7 +230,7 @@ async def _search(job: Job, features: Sequence[Candidate], sets: PromptSets) -> 
     space = Space(tuple(features), min(spec.max_features, len(features)), job.served.strength_constant)
     recorded = await job.checkpoints.trials()
     search = Search(space, Race(plan.trials, plan.wave, spec.seed), places, job.desk, recorded)
-    reserve = RESERVED * job.pace.takes(arms(plan) * len(sets.held_out))
+    reserve = job.pace.takes(arms(plan) * len(sets.held_out))
     told = job.progress(Stage.SEARCH)
     trials: list[Trial] = []
 

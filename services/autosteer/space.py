@@ -64,18 +64,19 @@ class Space:
         return edits_of(shares, self.strength_constant)
 
     def starts(self) -> list[Params]:
-        """What is tried first: the best together and alone, what a person would take, those nearest in meaning."""
+        """What is tried first: the best together and alone, those that mean it most, what a person would take."""
         best = range(len(self.features))
-        nearest = sorted(best, key=lambda n: -(self.features[n].similarity or 0.0))
+        nearest = sorted(best, key=lambda n: -self.features[n].meaning)
         by_hand = [n for n in best if self.features[n].top_hit]
         listed = [
             (best[: self.slots], JOINED),
-            (best[:1], ALONE),
-            (best[: self.slots], GENTLE),
-            (by_hand[:1], ALONE),
             (nearest[: self.slots], GENTLE),
+            (best[:1], ALONE),
+            (by_hand[:1], ALONE),
+            (best[: self.slots], GENTLE),
+            (nearest[: self.slots], JOINED),
+            (best[1 : self.slots + 1], JOINED),
             (best[:2], JOINED),
-            (best[1:2], ALONE),
         ]
         found: dict[tuple[frozenset[int], float], Params] = {}
         for chosen, dose in listed:

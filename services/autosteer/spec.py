@@ -143,6 +143,8 @@ class Candidate:
     """Tokens that it promotes."""
     top_hit: bool = False
     """Whether it is the first hit of a search for the behaviour: what a person would take by hand."""
+    meaning: float = 0.0
+    """What it scored before anything was tried."""
 
 
 @dataclass(frozen=True, slots=True)
