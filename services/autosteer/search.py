@@ -1,5 +1,6 @@
-"""The search over weights of a few features: TPE proposes, every trial sees the same prompts with the same seeds, and
-trials that lag behind the best one are dropped by a Wilcoxon test (racing).
+"""The search over weights of a few features: what lies around the best trial and what TPE proposes are tried by turns,
+every trial sees the same prompts with the same seeds, and trials that lag behind the best one are dropped by a Wilcoxon
+test (racing).
 
 Trials run in waves. Whatever is proposed in a wave depends on the seed and on the trials of earlier waves alone, so a
 search that was killed goes on with the same trials.
@@ -76,6 +77,7 @@ class Search:
                 size = min(size, fit() if trials else max(1, fit()))  # one is tried in any case
             if size < 1:
                 break
+            self._refine(trials, size)
             wave = await within(self._wave(size))
             if wave is None:
                 break
@@ -83,6 +85,18 @@ class Search:
                 trials.append(trial)
                 await found(trial)
         return trials
+
+    def _refine(self, trials: Sequence[Trial], size: int) -> None:
+        """Has the next wave try what lies around the best, in up to half of its places: with few trials that finds more
+        than TPE does."""
+        best = best_of(trials)
+        if best is None or len(trials) < len(self._space.starts()):
+            return
+        tried = {frozenset(trial.edits) for trial in trials}
+        around = self._space.around(self._study.trials[best.number].params)
+        new = [params for params in around if frozenset(self._space.edits(params)) not in tried]
+        for params in new[: size // 2]:
+            self._study.enqueue_trial(params)
 
     async def _wave(self, size: int) -> list[Trial]:
         proposed = [self._propose() for _ in range(size)]

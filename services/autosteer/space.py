@@ -2,8 +2,7 @@
 
 Features that mean the same at a small dose each do more for less fluency than one of them at a large dose: what they
 have in common adds up, what each does besides does not. So a proposal is a total dose and the features' shares of it,
-and the first ones are such sums. On the embedded model sums of three at 0.2 to 0.25 of the norm scored 0.54, 0.41, 0.46
-and 0.31 on four behaviours (16 to 24 prompts), where the first hit of a search at 0.3 had 0.37, 0.24, 0.48 and 0.19.
+and the first ones are such sums (docs/decisions/0006).
 """
 
 from __future__ import annotations
@@ -25,6 +24,8 @@ LEAST_WEIGHT = 0.3
 """Of the largest weight."""
 ALONE, JOINED, GENTLE = 0.3, 0.25, 0.2
 """Doses that are tried first."""
+WEAKER, STRONGER = 0.7, 1.2
+"""Factors of a dose that are tried around the best."""
 NONE = -1
 """In place of a feature: the slot stays empty."""
 
@@ -83,6 +84,20 @@ class Space:
             if chosen:
                 found.setdefault((frozenset(chosen), dose), self._start(chosen, dose))
         return list(found.values())
+
+    def around(self, params: Mapping[str, float | int]) -> list[Params]:
+        """What lies next to a proposal: less and more of it, and each of its features left out."""
+        doses = [max(LEAST_DOSE, WEAKER * params["dose"]), min(MOST_DOSE, STRONGER * params["dose"])]
+        near = [{**params, "dose": dose} for dose in doses]
+        filled = [slot for slot in range(self.slots) if params[f"feature {slot}"] != NONE]
+        for slot in filled if len(filled) > 1 else []:
+            rest = [each for each in filled if each != slot]
+            without: Params = {"dose": params["dose"]}
+            for place, taken in enumerate([*rest, *(n for n in range(self.slots) if n not in rest)]):
+                without[f"feature {place}"] = params[f"feature {taken}"] if taken in rest else NONE
+                without[f"weight {place}"] = params[f"weight {taken}"]
+            near.append(without)
+        return near
 
     def _start(self, chosen: Sequence[int], dose: float) -> Params:
         params: Params = {"dose": dose}

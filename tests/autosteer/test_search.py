@@ -119,6 +119,28 @@ def test_the_best_features_are_tried_together_and_alone_first_and_what_a_person_
     assert len(set(starts)) == len(starts)
 
 
+def test_around_a_proposal_lie_other_doses_and_fewer_features() -> None:
+    params = {"dose": 0.2, "feature 0": 3, "weight 0": 0.5, "feature 1": 1, "weight 1": 1.0}
+    near = [SPACE.edits(each) for each in SPACE.around(params)]
+    assert [norm_of(edits, CONSTANT) for edits in near[:2]] == pytest.approx([0.14, 0.24], abs=0.001)
+    assert [[edit.feature for edit in edits] for edits in near] == [[key(3), key(1)]] * 2 + [
+        [key(1)],
+        [key(3)],
+    ]
+    assert norm_of(near[2], CONSTANT) == pytest.approx(0.2)
+    assert len(SPACE.around({**params, "feature 1": NONE})) == 2
+
+
+async def test_what_lies_around_the_best_is_tried_next() -> None:
+    trials = await searched(PlannedDesk(planted), Race(16, 8, 1))
+    starts = len(SPACE.starts())
+    best = best_of(trials[:8])
+    assert best is not None
+    assert starts <= 8
+    doses = {round(norm_of(best.edits, CONSTANT) * factor, 2) for factor in (0.7, 1.2)}
+    assert doses & {round(norm_of(each.edits, CONSTANT), 2) for each in trials[8:12]}
+
+
 def test_a_single_feature_has_starts_too() -> None:
     space = Space((candidate(7, ceiling=0.4, top_hit=True),), 1, CONSTANT)
     starts = {space.edits(start) for start in space.starts()}
