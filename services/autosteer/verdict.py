@@ -10,6 +10,9 @@ WORTH = 0.1
 """A mean objective below this is as good as nothing."""
 PROMPT_WORTH = 0.25
 """Where edits are not safe and the behaviour as a system prompt scores no higher, it must reach this to be advised."""
+LEAST_LEAD = 0.05
+"""By which edits must score above the system prompt: the best of several on the same prompts is flattered by about so
+much, and a prompt costs neither fluency nor relevance."""
 FEW_PROMPTS = 16
 """On fewer prompts a lead is no conclusion, and the verdict says so."""
 
@@ -67,7 +70,9 @@ def _shortcoming(best: Arm, leads: dict[str, Interval]) -> str:
 def _prompt_is_better(best: Arm, prompted: Arm, unsafe: bool) -> bool:
     if prompted.score.mean < WORTH or prompted.fluency.mean < FLUENT:
         return False
-    return prompted.score.mean >= best.score.mean or (unsafe and prompted.score.mean >= PROMPT_WORTH)
+    return prompted.score.mean > best.score.mean - LEAST_LEAD or (
+        unsafe and prompted.score.mean >= PROMPT_WORTH
+    )
 
 
 def _prompting(best: Arm, prompted: Arm, lead: Interval, shortcoming: str) -> str:
@@ -75,6 +80,7 @@ def _prompting(best: Arm, prompted: Arm, lead: Interval, shortcoming: str) -> st
     why = f" {shortcoming}" if shortcoming else ""
     compared = f"against {_said(best.score)} for the best edits"
     if prompted.score.mean < best.score.mean:
+        why = why or f" Edits should lead by {LEAST_LEAD:g}: they are the best of several."
         return f"The behaviour as a system prompt scores {_said(prompted.score)} {compared}.{why}"
     return f"The behaviour as a system prompt scores higher{sure}: {_said(prompted.score)} {compared}.{why}"
 

@@ -84,6 +84,17 @@ def test_edits_that_are_not_surely_better_are_not_called_safe(
     assert why in verdict.reason
 
 
+def test_edits_that_lead_a_prompt_by_no_more_than_their_choice_explains_are_not_advised() -> None:
+    arms = contenders([trial(0, 0.5)], "Do it.", None, CONSTANT)
+    samples = {arm.name: [sample(n, 0.002) for n in range(PROMPTS)] for arm in arms}
+    samples["steered 1"] = [sample(n, 0.52) for n in range(PROMPTS)]
+    for adherence, decision in ((0.5, Decision.PROMPT_INSTEAD), (0.42, Decision.USE)):
+        samples[SYSTEM_PROMPT] = [sample(n, adherence) for n in range(PROMPTS)]
+        verdict = decide(summary(arms, samples, ["?"] * PROMPTS, 5))
+        assert verdict.decision is decision
+        assert ("should lead by 0.05" in verdict.reason) is (decision is Decision.PROMPT_INSTEAD)
+
+
 def test_where_edits_fail_and_a_prompt_works_it_is_named() -> None:
     verdict = decide(validation(steered=(0.9, 0.3), prompt=(0.5, 1.0)))
     assert verdict.decision is Decision.PROMPT_INSTEAD
