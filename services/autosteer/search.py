@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from services.autosteer.desk import Desk, Place, Wanted
 from services.autosteer.objective import FLUENT, mean
-from services.autosteer.space import Space
+from services.autosteer.space import LEAST_DOSE, LEAST_WEIGHT, MOST_DOSE, NONE, Space
 from services.autosteer.spec import Sample, Trial
 from services.autosteer.wording import number_of
 from services.steering.edits import Edit
@@ -118,7 +119,7 @@ class Search:
             self._study.sampler = optuna.samplers.TPESampler(
                 seed=seed, n_startup_trials=len(self._space.starts()) + 2, constant_liar=True
             )
-            return self._study.ask(self._space.distributions())
+            return self._study.ask(_distributions(self._space))
 
     async def _raced(self, running: Sequence[tuple[optuna.trial.Trial, tuple[Edit, ...]]]) -> list[Trial]:
         """The trials' results; those that lag behind after the first prompts see no more."""
@@ -144,6 +145,16 @@ class Search:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a test on samples that are all equal
             return self._study.pruner.prune(self._study, frozen)
+
+
+def _distributions(space: Space) -> dict[str, BaseDistribution]:
+    """A feature and its weight for each slot, and the dose of all; all slots but the first may stay empty."""
+    indices = list(range(len(space.features)))
+    found: dict[str, BaseDistribution] = {"dose": FloatDistribution(LEAST_DOSE, MOST_DOSE)}
+    for slot in range(space.slots):
+        found[f"feature {slot}"] = CategoricalDistribution(indices if slot == 0 else [NONE, *indices])
+        found[f"weight {slot}"] = FloatDistribution(LEAST_WEIGHT, 1.0)
+    return found
 
 
 def trial_of(number: int, edits: tuple[Edit, ...], samples: Sequence[Sample], pruned: bool) -> Trial:

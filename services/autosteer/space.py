@@ -11,8 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-
 from services.autosteer.doses import edits_of
 from services.autosteer.spec import Candidate
 from services.steering.conditions import FeatureKey
@@ -39,15 +37,6 @@ class Space:
     features: tuple[Candidate, ...]
     slots: int
     strength_constant: float
-
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """A feature and its weight for each slot, and the dose of all; all slots but the first may stay empty."""
-        indices = list(range(len(self.features)))
-        space: dict[str, BaseDistribution] = {"dose": FloatDistribution(LEAST_DOSE, MOST_DOSE)}
-        for slot in range(self.slots):
-            space[f"feature {slot}"] = CategoricalDistribution(indices if slot == 0 else [NONE, *indices])
-            space[f"weight {slot}"] = FloatDistribution(LEAST_WEIGHT, 1.0)
-        return space
 
     def edits(self, params: Mapping[str, float | int]) -> tuple[Edit, ...]:
         """The edits of a proposal; a feature in two slots counts once, with the larger weight."""
