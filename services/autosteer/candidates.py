@@ -64,6 +64,13 @@ def merged(candidates: Iterable[Candidate]) -> list[Candidate]:
     return list(found.values())
 
 
+def leading(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
+    """The first `count`; the top hit is among them, in the last place where it comes later."""
+    first = list(candidates[:count])
+    later = [each for each in candidates[count:] if each.top_hit]
+    return [*first[: count - len(later)], *later] if later and count else first
+
+
 def steers(steerability: float | None) -> float:
     """What a measured steerability is worth, in 0..1: 0 where no nudge steers, half where that is not known."""
     if steerability is None:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+from services.autosteer.candidates import leading
 from services.autosteer.doses import nudge
 from services.autosteer.drafting import Pair
 from services.autosteer.objective import mean
@@ -31,9 +32,9 @@ FULL_LIFT = 0.5
 LOST_MOST = 2.0
 """A candidate that takes more nats a token from ordinary text breaks the model."""
 TURNED = -0.3
-"""A lift below this turns the sign; nearer to 0 it is chance."""
+"""A lift below this turns the sign, but for the top hit's: nobody would take that down. Nearer to 0 it is chance."""
 TRUSTED = 2
-"""The best candidates by meaning stay whatever their lift, and the top hit: a probe of few texts may err."""
+"""The best candidates by meaning stay whatever their lift: a probe of few texts may err."""
 _BEFORE = Prompt(text="Answer:")
 
 
@@ -55,7 +56,7 @@ async def causal_filter(
     negative = _probes([pair.negative for pair in pairs], texts)
     read = [(_BEFORE, text) for text in (*positive, *negative)]
     if not positive or not negative or not candidates:
-        return list(candidates[:keep])
+        return leading(candidates, keep)
     plain = await inference.score(read, Steering())
     places = asyncio.Semaphore(TOGETHER)
     done = 0
@@ -82,7 +83,7 @@ def probed(
     rises = [after.per_token - before.per_token for before, after in zip(plain, steered, strict=True)]
     up, down = mean(rises[:positives]), mean(rises[positives:])
     lift = up - down
-    sign = -1 if lift < TURNED else 1
+    sign = -1 if lift < TURNED and not candidate.top_hit else 1
     effect = min(1.0, sign * lift / FULL_LIFT)
     broken = -down > LOST_MOST
     return replace(
@@ -91,15 +92,14 @@ def probed(
 
 
 def kept(candidates: Sequence[Candidate], keep: int) -> list[Candidate]:
-    """The best by score; the first few that came in, and the top hit, stay in any case. `candidates` come best by
-    meaning first."""
-    trusted = [each for n, each in enumerate(candidates) if n < TRUSTED or each.top_hit][:keep]
-    others = sorted(
-        (each for each in candidates if each not in trusted),
-        key=lambda each: (-each.score, each.feature.index),
-    )
-    chosen = [*trusted, *others[: keep - len(trusted)]]
-    return sorted(chosen, key=lambda each: (-each.score, each.feature.index))
+    """The best by score; the first few that came in stay in any case. `candidates` come best by meaning first."""
+    trusted = list(candidates[: min(TRUSTED, keep)])
+    chosen = leading([*trusted, *sorted(candidates[len(trusted) :], key=_by_score)], keep)
+    return sorted(chosen, key=_by_score)
+
+
+def _by_score(candidate: Candidate) -> tuple[float, int]:
+    return -candidate.score, candidate.feature.index
 
 
 def _probes(prompts: Sequence[Prompt], count: int) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from services.autosteer.screen import HALVED
 from services.autosteer.spec import Stage
 from services.autosteer.tiers import Plan
 
@@ -45,12 +46,13 @@ class Course:
     @classmethod
     def of(cls, plan: Plan) -> Course:
         """The course of a plan."""
+        screened = plan.probed_kept * (0.75 if plan.screen_prompts >= HALVED else 1.0)
         return cls(
             {
                 Stage.DRAFT: 2 + 0.8 * plan.pairs,
                 Stage.RETRIEVE: 4 + plan.pairs * 0.3,
                 Stage.CAUSAL: 0.15 * plan.probed * 2 * plan.probe_texts,
-                Stage.SCREEN: 0.75 * plan.probed_kept * len(plan.shares) * plan.screen_prompts,
+                Stage.SCREEN: screened * len(plan.shares) * plan.screen_prompts,
                 Stage.CEILING: 0.7 * plan.screened_kept * plan.ceiling_rounds * plan.ceiling_prompts,
                 Stage.SEARCH: 0.8 * plan.trials * plan.train_prompts,
                 Stage.VALIDATE: arms(plan) * plan.held_out_prompts,

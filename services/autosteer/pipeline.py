@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
+from services.autosteer.candidates import leading
 from services.autosteer.causal import causal_filter
 from services.autosteer.ceiling import ceilings
 from services.autosteer.concluding import conclude
@@ -143,7 +144,7 @@ async def _retrieve(job: Job, pairs: Sequence[Pair]) -> tuple[Candidate, ...]:
         job.catalogue,
         job.encode,
     )
-    await job.tell(CandidatesFound(Stage.RETRIEVE, tuple(found[: job.plan.probed])))
+    await job.tell(CandidatesFound(Stage.RETRIEVE, tuple(leading(found, job.plan.probed))))
     return tuple(found)
 
 
@@ -152,7 +153,7 @@ async def _probe(job: Job, found: Sequence[Candidate], pairs: Sequence[Pair]) ->
     kept = await job.within(
         PROBED_BY + GRACE,
         causal_filter(
-            found[: plan.probed],
+            leading(found, plan.probed),
             pairs,
             plan.probe_texts,
             plan.probed_kept,
@@ -163,7 +164,7 @@ async def _probe(job: Job, found: Sequence[Candidate], pairs: Sequence[Pair]) ->
         ),
     )
     if kept is None:
-        kept = list(found[: plan.probed_kept])
+        kept = leading(found, plan.probed_kept)
     if any(each.lift is None for each in kept):
         await job.cut("the causal filter: not all candidates were probed")
     await job.tell(CandidatesFound(Stage.CAUSAL, tuple(kept)))
@@ -188,7 +189,7 @@ async def _screen(job: Job, probed: Sequence[Candidate], sets: PromptSets) -> Sc
     )
     if done is None:
         await job.cut("the screen: candidates go into the search as the causal filter ranked them")
-        done = Screened(tuple(probed[: plan.screened_kept]), ())
+        done = Screened(tuple(leading(probed, plan.screened_kept)), ())
     elif (seen := len({each.feature for each in done.tried})) < len(probed):
         await job.cut(f"the screen saw {seen} of {len(probed)} candidates")
     await job.tell(CandidatesFound(Stage.SCREEN, done.candidates))

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from services.autosteer.candidates import candidate_of, is_fit, merged, ranked
+from services.autosteer.candidates import candidate_of, is_fit, leading, merged, ranked
 from services.autosteer.drafting import Pair
 from services.autosteer.judges.registry import Encode
 from services.autosteer.spec import Candidate
@@ -41,7 +41,7 @@ async def propose(
         for entry in (await catalogue.neighbors(sae, centres, max(4, count // 8)) if centres else [])
         if is_fit(entry)
     ]
-    return (await _in_order(behavior, merged([*first, *near]), catalogue, encode))[:count]
+    return leading(await _in_order(behavior, merged([*first, *near]), catalogue, encode), count)
 
 
 async def _by_search(behavior: str, sae: str, count: int, catalogue: FeatureCatalogue) -> list[Candidate]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from services.autosteer.candidates import leading
 from services.autosteer.desk import Desk, Place, Wanted
 from services.autosteer.doses import nudge
 from services.autosteer.objective import mean
@@ -121,7 +122,6 @@ def passed(candidates: Sequence[Candidate], tried: Sequence[Tried], keep: int) -
     )
     # A score of 0 on few texts is no proof: where nothing shows, the search still has something to combine.
     good = [each for each in order if best[each.feature][1] > 0] or order[:2]
-    kept = good[:keep]
-    if hit := [each for each in order if each.top_hit and each not in kept]:
-        kept = [*kept[: keep - 1], *hit]
+    hit = [each for each in order if each.top_hit and each not in good]
+    kept = leading([*good, *hit], keep)
     return [replace(each, score=best[each.feature][1]) for each in kept]

@@ -11,8 +11,8 @@ WORTH = 0.1
 PROMPT_WORTH = 0.25
 """Where edits are not safe and the behaviour as a system prompt scores no higher, it must reach this to be advised."""
 LEAST_LEAD = 0.05
-"""By which edits must score above the system prompt: the best of several on the same prompts is flattered by about so
-much, and a prompt costs neither fluency nor relevance."""
+"""By which edits must score above the system prompt: the best of three on the same prompts is flattered by 0.02 to 0.04
+(docs/decisions/0006), and a prompt costs less fluency and relevance."""
 FEW_PROMPTS = 16
 """On fewer prompts a lead is no conclusion, and the verdict says so."""
 
@@ -80,7 +80,10 @@ def _prompting(best: Arm, prompted: Arm, lead: Interval, shortcoming: str) -> st
     why = f" {shortcoming}" if shortcoming else ""
     compared = f"against {_said(best.score)} for the best edits"
     if prompted.score.mean < best.score.mean:
-        why = why or f" Edits should lead by {LEAST_LEAD:g}: they are the best of several."
+        why = (
+            why
+            or f" Edits should lead by {LEAST_LEAD:g} to be worth the fluency and relevance that they cost."
+        )
         return f"The behaviour as a system prompt scores {_said(prompted.score)} {compared}.{why}"
     return f"The behaviour as a system prompt scores higher{sure}: {_said(prompted.score)} {compared}.{why}"
 

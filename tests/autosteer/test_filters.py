@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.autosteer.candidates import candidate_of, is_fit, merged, ranked
+from services.autosteer.candidates import candidate_of, is_fit, leading, merged, ranked
 from services.autosteer.causal import LOST_MOST, causal_filter, kept, probed
 from services.autosteer.ceiling import LEAST_SHARE, bounds_of, ceilings, is_coherent
 from services.autosteer.doses import MAX_SHARE, edits_of
@@ -82,6 +82,13 @@ def test_the_lift_is_what_positive_texts_gain_beyond_negative_ones() -> None:
 def test_a_feature_that_works_against_the_behaviour_is_turned_round() -> None:
     assert probed(candidate(1), PLAIN, steered(-0.6, -0.6, 0.0, 0.0), 2).sign == -1
     assert probed(candidate(1), PLAIN, steered(-0.05, -0.05, 0.0, 0.0), 2).sign == 1
+
+
+def test_the_top_hit_is_not_turned_round_and_is_among_the_first() -> None:
+    given = [candidate(n, top_hit=n == 4) for n in range(6)]
+    assert probed(given[4], PLAIN, steered(-0.6, -0.6, 0.0, 0.0), 2).sign == 1
+    indices = [[each.feature.index for each in leading(given, count)] for count in (0, 1, 3, 5, 9)]
+    assert indices == [[], [4], [0, 1, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5]]
 
 
 def test_a_feature_that_makes_all_text_unlikely_falls_back() -> None:

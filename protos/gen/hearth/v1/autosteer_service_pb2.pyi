@@ -142,7 +142,7 @@ class _AutoSteerDecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Aut
     AUTO_STEER_DECISION_USE: _AutoSteerDecision.ValueType  # 1
     """The edits work: use them."""
     AUTO_STEER_DECISION_PROMPT_INSTEAD: _AutoSteerDecision.ValueType  # 2
-    """A system prompt works better."""
+    """A system prompt works better, or not so much worse that edits are worth the fluency and relevance that they cost."""
     AUTO_STEER_DECISION_NO_SAFE_STEER: _AutoSteerDecision.ValueType  # 3
     """No edits were found that change the behaviour and keep the text sound."""
 
@@ -154,7 +154,7 @@ AUTO_STEER_DECISION_UNSPECIFIED: AutoSteerDecision.ValueType  # 0
 AUTO_STEER_DECISION_USE: AutoSteerDecision.ValueType  # 1
 """The edits work: use them."""
 AUTO_STEER_DECISION_PROMPT_INSTEAD: AutoSteerDecision.ValueType  # 2
-"""A system prompt works better."""
+"""A system prompt works better, or not so much worse that edits are worth the fluency and relevance that they cost."""
 AUTO_STEER_DECISION_NO_SAFE_STEER: AutoSteerDecision.ValueType  # 3
 """No edits were found that change the behaviour and keep the text sound."""
 Global___AutoSteerDecision: _TypeAlias = AutoSteerDecision  # noqa: Y015

@@ -726,7 +726,7 @@ export interface components {
          *
          *     - `AUTO_STEER_DECISION_UNSPECIFIED`: Not set.
          *     - `AUTO_STEER_DECISION_USE`: The edits work: use them.
-         *     - `AUTO_STEER_DECISION_PROMPT_INSTEAD`: A system prompt works better.
+         *     - `AUTO_STEER_DECISION_PROMPT_INSTEAD`: A system prompt works better, or not so much worse that edits are worth the fluency and relevance that they cost.
          *     - `AUTO_STEER_DECISION_NO_SAFE_STEER`: No edits were found that change the behaviour and keep the text sound.
          * @enum {string}
          */
