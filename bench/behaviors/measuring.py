@@ -27,7 +27,7 @@ from services.autosteer.judges.roster import make_judge
 from services.autosteer.pipeline import run
 from services.autosteer.spec import Budget, JudgeChoice, Result, Sample, Spec, Validation
 from services.autosteer.upstream import Served
-from services.autosteer.validation import SYSTEM_PROMPT, UNSTEERED, Contender, summary, validate
+from services.autosteer.validation import SYSTEM_PROMPT, UNSTEERED, Contender, Part, summary, validate
 from services.autosteer.wording import instruction_of, number_of
 from services.steering.edits import Edit
 
@@ -140,7 +140,8 @@ async def compare(
     prompts = [question(text, served.has_chat_template) for text in setup.prompts]
     samples: dict[str, list[Sample]] = {each.name: [] for each in arms}
     try:
-        await validate(arms, [Place.of(prompt, setup.seed) for prompt in prompts], desk, samples, told)
+        places = [Place.of(prompt, setup.seed) for prompt in prompts]
+        await validate([Part(len(places), lambda: arms)], places, desk, samples, told)
     finally:
         await judge.close()
     return summary(arms, samples, [p.question for p in prompts], number_of("bootstrap", setup.seed))

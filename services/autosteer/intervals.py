@@ -24,5 +24,6 @@ def interval(values: Sequence[float], seed: int) -> Interval:
 
 
 def paired_difference(ours: Sequence[float], theirs: Sequence[float], seed: int) -> Interval:
-    """By how much our mean lies above theirs: the differences prompt by prompt are resampled."""
-    return interval([a - b for a, b in zip(ours, theirs, strict=True)], seed)
+    """By how much our mean lies above theirs: the differences prompt by prompt are resampled, on the first prompts,
+    which both answered."""
+    return interval([a - b for a, b in zip(ours, theirs, strict=False)], seed)

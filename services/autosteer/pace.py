@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from services.autosteer.screen import HALVED
 from services.autosteer.spec import Stage
 from services.autosteer.tiers import Plan
+from services.autosteer.validation import Reach
 
 USUAL = 0.6
 """Seconds for a judged text, until some have been seen: the embedded model on two cores."""
 COUNTED = 8
 """Texts that make the pace known."""
-_ARMS, _CONTROLS = 2, 2
+_CONTROLS = 2
 
 
 @dataclass(slots=True)
@@ -32,9 +33,10 @@ class Pace:
         return texts * (self.seconds / self.texts if self.texts >= COUNTED else USUAL)
 
 
-def arms(plan: Plan) -> int:
-    """Arms of the validation."""
-    return plan.finalists + _ARMS + (_CONTROLS if plan.controls else 0)
+def validated(plan: Plan, prompts: int) -> int:
+    """Texts of the validation on so many prompts."""
+    reach = Reach(plan.finalist_prompts, plan.control_prompts)
+    return reach.texts(plan.finalists, _CONTROLS if plan.controls else 0, prompts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Course:
                 Stage.SCREEN: screened * len(plan.shares) * plan.screen_prompts,
                 Stage.CEILING: 0.7 * plan.screened_kept * plan.ceiling_rounds * plan.ceiling_prompts,
                 Stage.SEARCH: 0.8 * plan.trials * plan.train_prompts,
-                Stage.VALIDATE: arms(plan) * plan.held_out_prompts,
+                Stage.VALIDATE: validated(plan, plan.held_out_prompts),
             }
         )
 

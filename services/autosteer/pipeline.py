@@ -14,7 +14,7 @@ from services.autosteer.drafting import Pair, PromptSets, draft_pairs, pairs_of,
 from services.autosteer.job import Cancelled, Checkpoints, Job, Tell, running
 from services.autosteer.judges.gold import Agreements
 from services.autosteer.judges.registry import Encode
-from services.autosteer.pace import arms
+from services.autosteer.pace import validated
 from services.autosteer.progress import CandidatesFound, TrialDone, ValidationDone
 from services.autosteer.proposal import propose
 from services.autosteer.screen import TOGETHER, Screened, screen
@@ -30,7 +30,7 @@ from services.autosteer.spec import (
     Validation,
 )
 from services.autosteer.upstream import FeatureCatalogue, Inference
-from services.autosteer.validation import contenders, random_feature, summary, validate
+from services.autosteer.validation import Reach, contenders, parts, random_feature, summary, validate
 from services.autosteer.wording import number_of
 
 __all__ = ["Cancelled", "Checkpoints", "Tell", "run"]
@@ -231,7 +231,7 @@ async def _search(job: Job, features: Sequence[Candidate], sets: PromptSets) -> 
     space = Space(tuple(features), min(spec.max_features, len(features)), job.served.strength_constant)
     recorded = await job.checkpoints.trials()
     search = Search(space, Race(plan.trials, plan.wave, spec.seed), places, job.desk, recorded)
-    reserve = job.pace.takes(arms(plan) * len(sets.held_out))
+    reserve = job.pace.takes(validated(plan, len(sets.held_out)))
     told = job.progress(Stage.SEARCH)
     trials: list[Trial] = []
 
@@ -270,10 +270,11 @@ async def _validate(
     listed = contenders(finalists, job.brief.instruction, control, served.strength_constant)
     places = job.places(sets.held_out)
     samples: dict[str, list[Sample]] = {arm.name: [] for arm in listed}
+    reach = Reach(plan.finalist_prompts, plan.control_prompts)
     await job.within(
         1.0,
         validate(
-            listed,
+            parts(listed, samples, reach, len(places)),
             places,
             job.desk,
             samples,
@@ -281,7 +282,7 @@ async def _validate(
             lambda texts: job.clock.affords(job.pace.takes(texts)),
         ),
     )
-    seen = min(map(len, samples.values()))
+    seen = max(map(len, samples.values()))
     if seen < len(places):
         await job.cut(f"the validation saw {seen} of {len(places)} held-out prompts")
     if not seen:

@@ -39,6 +39,11 @@ class Plan:
     finalists: int
     """Best trials that are validated."""
     held_out_prompts: int
+    """Prompts of the validation: all are answered by the best finalist, the system prompt and the unsteered model,"""
+    finalist_prompts: int
+    """so many of them by all finalists,"""
+    control_prompts: int
+    """and so many by the controls."""
     controls: bool
     """Whether a random feature and the wrong sign are validated too."""
     asks_gold: bool
@@ -64,6 +69,8 @@ TIERS: dict[Tier, Plan] = {
         train_prompts=4,
         finalists=1,
         held_out_prompts=6,
+        finalist_prompts=6,
+        control_prompts=6,
         controls=False,
         asks_gold=False,
     ),
@@ -84,7 +91,9 @@ TIERS: dict[Tier, Plan] = {
         wave=8,
         train_prompts=12,
         finalists=3,
-        held_out_prompts=24,
+        held_out_prompts=40,
+        finalist_prompts=20,
+        control_prompts=12,
         controls=True,
         asks_gold=True,
     ),
@@ -105,7 +114,9 @@ TIERS: dict[Tier, Plan] = {
         wave=8,
         train_prompts=16,
         finalists=3,
-        held_out_prompts=48,
+        held_out_prompts=72,
+        finalist_prompts=36,
+        control_prompts=24,
         controls=True,
         asks_gold=True,
     ),

@@ -10,9 +10,6 @@ WORTH = 0.1
 """A mean objective below this is as good as nothing."""
 PROMPT_WORTH = 0.25
 """Where edits are not safe and the behaviour as a system prompt scores no higher, it must reach this to be advised."""
-LEAST_LEAD = 0.05
-"""By which edits must score above the system prompt: the best of three on the same prompts is flattered by 0.02 to 0.04
-(docs/decisions/0006), and a prompt costs less fluency and relevance."""
 FEW_PROMPTS = 16
 """On fewer prompts a lead is no conclusion, and the verdict says so."""
 
@@ -27,7 +24,7 @@ def decide(validation: Validation | None) -> Verdict:
     shortcoming = _shortcoming(best, leads)
     few = _few(validation)
     prompted = arms.get(SYSTEM_PROMPT)
-    if prompted is not None and _prompt_is_better(best, prompted, bool(shortcoming)):
+    if prompted is not None and _prompt_is_better(prompted, leads[SYSTEM_PROMPT], bool(shortcoming)):
         return Verdict(
             Decision.PROMPT_INSTEAD, _prompting(best, prompted, leads[SYSTEM_PROMPT], shortcoming) + few
         )
@@ -67,12 +64,12 @@ def _shortcoming(best: Arm, leads: dict[str, Interval]) -> str:
     return ""
 
 
-def _prompt_is_better(best: Arm, prompted: Arm, unsafe: bool) -> bool:
+def _prompt_is_better(prompted: Arm, lead: Interval, unsafe: bool) -> bool:
+    """Edits must surely lead, as over everything else: they were chosen among several, and a prompt costs less fluency
+    and relevance (docs/decisions/0006)."""
     if prompted.score.mean < WORTH or prompted.fluency.mean < FLUENT:
         return False
-    return prompted.score.mean > best.score.mean - LEAST_LEAD or (
-        unsafe and prompted.score.mean >= PROMPT_WORTH
-    )
+    return lead.low <= 0 or (unsafe and prompted.score.mean >= PROMPT_WORTH)
 
 
 def _prompting(best: Arm, prompted: Arm, lead: Interval, shortcoming: str) -> str:
@@ -80,9 +77,8 @@ def _prompting(best: Arm, prompted: Arm, lead: Interval, shortcoming: str) -> st
     why = f" {shortcoming}" if shortcoming else ""
     compared = f"against {_said(best.score)} for the best edits"
     if prompted.score.mean < best.score.mean:
-        why = (
-            why
-            or f" Edits should lead by {LEAST_LEAD:g} to be worth the fluency and relevance that they cost."
+        why = why or (
+            f" The lead of edits is not sure: {_said(lead)}. A prompt is simpler, and costs less fluency and relevance."
         )
         return f"The behaviour as a system prompt scores {_said(prompted.score)} {compared}.{why}"
     return f"The behaviour as a system prompt scores higher{sure}: {_said(prompted.score)} {compared}.{why}"

@@ -85,6 +85,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> tiers.Plan:
         train_prompts=6,
         finalists=2,
         held_out_prompts=4,
+        finalist_prompts=3,
+        control_prompts=2,
         asks_gold=False,
     )
     monkeypatch.setitem(tiers.TIERS, Tier.QUICK, plan)

@@ -67,7 +67,11 @@ async def test_it_goes_through_all_stages_and_validates_beside_its_controls(
     assert told.validation == result.validation
     names = [arm.name for arm in result.validation.arms]
     assert names[-4:] == ["unsteered", "system prompt", "random feature", "wrong sign"]
-    assert all(len(arm.samples) == small.held_out_prompts for arm in result.validation.arms)
+    counts = {arm.name: len(arm.samples) for arm in result.validation.arms}
+    assert counts["unsteered"] == counts["system prompt"] == small.held_out_prompts
+    assert counts["random feature"] == counts["wrong sign"] == small.control_prompts
+    steered = sorted(count for name, count in counts.items() if name.startswith("steered"))
+    assert steered == [small.finalist_prompts, small.held_out_prompts]
     assert result.verdict.decision in Decision
     assert result.verdict.reason
     assert not result.cut_short
@@ -134,7 +138,8 @@ async def test_a_cancelled_job_ends_within_a_generation_and_keeps_its_best_trial
 async def test_a_budget_in_seconds_is_kept_and_what_was_cut_short_is_said(
     platform: Platform, small: tiers.Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(tiers.TIERS, Tier.QUICK, replace(small, trials=100_000, held_out_prompts=50))
+    long = replace(small, trials=100_000, held_out_prompts=50, finalist_prompts=50)
+    monkeypatch.setitem(tiers.TIERS, Tier.QUICK, long)
     result = await job(platform, Kept(), Heard(), replace(SPEC, budget=Budget(Tier.QUICK, 4.0)))
     assert any("trials" in what for what in result.cut_short)
     assert result.seconds < 2 * 4.0

@@ -112,6 +112,8 @@ def test_larger_tiers_try_no_less_of_anything() -> None:
         "trials",
         "train_prompts",
         "held_out_prompts",
+        "finalist_prompts",
+        "control_prompts",
     ):
         assert getattr(quick, name) <= getattr(default, name) <= getattr(thorough, name)
 

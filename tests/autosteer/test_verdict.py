@@ -13,8 +13,11 @@ from services.autosteer.validation import (
     SYSTEM_PROMPT,
     UNSTEERED,
     WRONG_SIGN,
+    Part,
+    Reach,
     best_arm,
     contenders,
+    parts,
     random_feature,
     summary,
     validate,
@@ -84,15 +87,15 @@ def test_edits_that_are_not_surely_better_are_not_called_safe(
     assert why in verdict.reason
 
 
-def test_edits_that_lead_a_prompt_by_no_more_than_their_choice_explains_are_not_advised() -> None:
+def test_edits_that_do_not_surely_lead_a_prompt_are_not_advised() -> None:
     arms = contenders([trial(0, 0.5)], "Do it.", None, CONSTANT)
     samples = {arm.name: [sample(n, 0.002) for n in range(PROMPTS)] for arm in arms}
-    samples["steered 1"] = [sample(n, 0.52) for n in range(PROMPTS)]
-    for adherence, decision in ((0.5, Decision.PROMPT_INSTEAD), (0.42, Decision.USE)):
+    samples["steered 1"] = [sample(n, 0.52 + 0.2 * (-1) ** n) for n in range(PROMPTS)]
+    for adherence, decision in ((0.45, Decision.PROMPT_INSTEAD), (0.3, Decision.USE)):
         samples[SYSTEM_PROMPT] = [sample(n, adherence) for n in range(PROMPTS)]
         verdict = decide(summary(arms, samples, ["?"] * PROMPTS, 5))
         assert verdict.decision is decision
-        assert ("should lead by 0.05" in verdict.reason) is (decision is Decision.PROMPT_INSTEAD)
+        assert ("lead of edits is not sure" in verdict.reason) is (decision is Decision.PROMPT_INSTEAD)
 
 
 def test_where_edits_fail_and_a_prompt_works_it_is_named() -> None:
@@ -166,10 +169,82 @@ async def test_where_time_runs_out_all_arms_have_answered_the_same_prompts() -> 
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        await validate(arms, places(40), desk, samples, told, affordable)
+        await validate([Part(40, lambda: arms)], places(40), desk, samples, told, affordable)
     sizes = {len(each) for each in samples.values()}
     assert len(sizes) == 1
     assert sizes.pop() >= 10
+
+
+async def unheard(done: int, total: int) -> None:
+    """Progress that nobody hears."""
+
+
+async def answered(reach: Reach, prompts: int, afford: int = 1000) -> dict[str, list[Sample]]:
+    """What a validation asks of three finalists, of which the second is the best; `afford` texts at most."""
+    levels = (0.3, 0.6, 0.4)
+    desk: Desk = PlannedDesk(
+        lambda edits, place: Scores(sum(levels[n] for n, x in edits.items() if n < 3 and x > 0), 1.0, 1.0)
+    )
+    finalists = [trial(n, 0.5, 1.0, False, nudge(n, 0.3)) for n in range(3)]
+    arms = contenders(finalists, "Do it.", random_feature(SAE, 100, [0, 1, 2], 1), CONSTANT)
+    samples: dict[str, list[Sample]] = {arm.name: [] for arm in arms}
+
+    def affordable(texts: int) -> bool:
+        return sum(map(len, samples.values())) + texts <= afford
+
+    await validate(parts(arms, samples, reach, prompts), places(prompts), desk, samples, unheard, affordable)
+    return samples
+
+
+async def test_prompts_go_where_the_decision_is_close() -> None:
+    samples = await answered(Reach(finalists=10, controls=4), 20)
+    counts = {name: len(each) for name, each in samples.items()}
+    few, some, all_of_them = (RANDOM, WRONG_SIGN), ("steered 1", "steered 3"), (UNSTEERED, SYSTEM_PROMPT)
+    assert counts == {
+        **dict.fromkeys(few, 4),
+        **dict.fromkeys(some, 10),
+        **dict.fromkeys(all_of_them, 20),
+        "steered 2": 20,
+    }
+    assert sum(counts.values()) == Reach(finalists=10, controls=4).texts(3, 2, 20)
+
+
+@pytest.mark.parametrize("prompts", [2, 4, 7, 10])
+async def test_with_few_prompts_no_part_asks_for_more(prompts: int) -> None:
+    samples = await answered(Reach(finalists=10, controls=4), prompts)
+    assert sum(map(len, samples.values())) == Reach(finalists=10, controls=4).texts(3, 2, prompts)
+    assert len(samples["steered 1"]) == prompts
+
+
+@pytest.mark.parametrize("afford", [20, 34, 50, 60])
+async def test_where_time_runs_out_who_goes_on_has_answered_all_that_came_before(afford: int) -> None:
+    samples = await answered(Reach(finalists=10, controls=4), 20, afford)
+    assert sum(map(len, samples.values())) <= max(afford, 14)
+    counts = {name: len(each) for name, each in samples.items()}
+    assert counts[RANDOM] <= counts["steered 1"] <= counts["steered 2"] == counts[SYSTEM_PROMPT]
+    for each in samples.values():
+        assert [sample.prompt for sample in each] == [
+            sample.prompt for sample in samples["steered 2"][: len(each)]
+        ]
+
+
+def test_a_finalist_that_answered_more_prompts_is_compared_on_those_that_all_answered() -> None:
+    """Its later prompts, which did not choose it, pull its mean down to where it is; the others' are flattered."""
+    arms = contenders([trial(0, 0.9), trial(1, 0.8)], "Do it.", None, CONSTANT)
+    samples = {arm.name: [sample(n, 0.3) for n in range(8)] for arm in arms}
+    samples["steered 1"] = [sample(n, 0.6 if n < 8 else 0.2) for n in range(24)]
+    samples["steered 2"] = [sample(n, 0.5) for n in range(8)]
+    samples[SYSTEM_PROMPT] = [sample(n, 0.1) for n in range(24)]
+    found = summary(arms, samples, ["?"] * 24, 1)
+    best = best_arm(found)
+    assert best is not None
+    assert best.name == "steered 1"
+    leads = {each.over: each.score.mean for each in found.differences}
+    assert leads["steered 2"] > 0
+    wholly = (
+        sum(s.score for s in samples["steered 1"]) / 24 - sum(s.score for s in samples[SYSTEM_PROMPT]) / 24
+    )
+    assert leads[SYSTEM_PROMPT] == pytest.approx(wholly)
 
 
 def test_where_every_feature_is_a_candidate_there_is_none_to_be_the_control() -> None:

@@ -103,21 +103,22 @@ def _side_by_side(validation: Validation) -> Table:
 
 def _scores(validation: Validation) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("Way")
-    for name in ("Score (95 %)", "Adherence", "Relevance", "Fluency"):
+    table.add_column("Way", no_wrap=True)
+    for name in ("Score (95 %)", "Adherence", "Relevance", "Fluency", "Prompts"):
         table.add_column(name, no_wrap=True)
     for arm in validation.arms:
         cells = [_interval(value) for value in (arm.score, arm.adherence, arm.relevance, arm.fluency)]
-        table.add_row(arm.name, *cells, style="bold" if arm is best_arm(validation) else "")
+        table.add_row(
+            arm.name, *cells, str(len(arm.samples)), style="bold" if arm is best_arm(validation) else ""
+        )
     for each in validation.differences:
         table.add_row(f"{each.arm} over {each.over}", _interval(each.score, sign="+"), style="dim")
     return table
 
 
 def best_arm(validation: Validation) -> Arm | None:
-    """The steered arm that did best."""
-    steered = [arm for arm in validation.arms if arm.trial is not None]
-    return max(steered, key=lambda arm: arm.score.mean, default=None)
+    """The steered arm that the validation chose: the one whose leads it states."""
+    return _arm(validation, validation.differences[0].arm) if validation.differences else None
 
 
 def _arm(validation: Validation, name: str) -> Arm | None:

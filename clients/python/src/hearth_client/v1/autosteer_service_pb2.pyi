@@ -142,7 +142,7 @@ class _AutoSteerDecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Aut
     AUTO_STEER_DECISION_USE: _AutoSteerDecision.ValueType  # 1
     """The edits work: use them."""
     AUTO_STEER_DECISION_PROMPT_INSTEAD: _AutoSteerDecision.ValueType  # 2
-    """A system prompt works better, or not so much worse that edits are worth the fluency and relevance that they cost."""
+    """A system prompt works better, or edits do not surely work better: a prompt costs less fluency and relevance."""
     AUTO_STEER_DECISION_NO_SAFE_STEER: _AutoSteerDecision.ValueType  # 3
     """No edits were found that change the behaviour and keep the text sound."""
 
@@ -154,7 +154,7 @@ AUTO_STEER_DECISION_UNSPECIFIED: AutoSteerDecision.ValueType  # 0
 AUTO_STEER_DECISION_USE: AutoSteerDecision.ValueType  # 1
 """The edits work: use them."""
 AUTO_STEER_DECISION_PROMPT_INSTEAD: AutoSteerDecision.ValueType  # 2
-"""A system prompt works better, or not so much worse that edits are worth the fluency and relevance that they cost."""
+"""A system prompt works better, or edits do not surely work better: a prompt costs less fluency and relevance."""
 AUTO_STEER_DECISION_NO_SAFE_STEER: AutoSteerDecision.ValueType  # 3
 """No edits were found that change the behaviour and keep the text sound."""
 Global___AutoSteerDecision: _TypeAlias = AutoSteerDecision  # noqa: Y015
@@ -746,7 +746,7 @@ class AutoSteerValidation(_message.Message):
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def prompts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The prompts."""
+        """The prompts. Not all arms answer all of them: an arm's samples belong to the first ones."""
 
     @_builtins.property
     def arms(self) -> _containers.RepeatedCompositeFieldContainer[Global___AutoSteerArm]:
@@ -754,7 +754,7 @@ class AutoSteerValidation(_message.Message):
 
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___AutoSteerDifference]:
-        """The best steered arm against the others."""
+        """The best steered arm against the others, on the prompts that both answered."""
 
     def __init__(
         self,

@@ -726,7 +726,7 @@ export interface components {
          *
          *     - `AUTO_STEER_DECISION_UNSPECIFIED`: Not set.
          *     - `AUTO_STEER_DECISION_USE`: The edits work: use them.
-         *     - `AUTO_STEER_DECISION_PROMPT_INSTEAD`: A system prompt works better, or not so much worse that edits are worth the fluency and relevance that they cost.
+         *     - `AUTO_STEER_DECISION_PROMPT_INSTEAD`: A system prompt works better, or edits do not surely work better: a prompt costs less fluency and relevance.
          *     - `AUTO_STEER_DECISION_NO_SAFE_STEER`: No edits were found that change the behaviour and keep the text sound.
          * @enum {string}
          */
@@ -1034,11 +1034,11 @@ export interface components {
         };
         /** @description All arms on prompts that nothing was tuned on. */
         AutoSteerValidation: {
-            /** @description The prompts. */
+            /** @description The prompts. Not all arms answer all of them: an arm's samples belong to the first ones. */
             prompts: string[];
             /** @description The arms. */
             arms: components["schemas"]["AutoSteerArm"][];
-            /** @description The best steered arm against the others. */
+            /** @description The best steered arm against the others, on the prompts that both answered. */
             differences: components["schemas"]["AutoSteerDifference"][];
         };
         /** @description What to do, and why. */

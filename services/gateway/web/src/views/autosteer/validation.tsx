@@ -20,6 +20,7 @@ interface Props {
 
 export function ValidationView({ validation, judge }: Props) {
   const { arms, prompts } = validation;
+  const best = validation.differences[0]?.arm;
   return (
     <section>
       <h3>
@@ -36,11 +37,16 @@ export function ValidationView({ validation, judge }: Props) {
               <th>Adherence</th>
               <th>Relevance</th>
               <th>Fluency</th>
+              <th>
+                <Term tip="Controls answer the first questions alone; what is close answers more of them.">
+                  Questions
+                </Term>
+              </th>
             </tr>
           </thead>
           <tbody>
             {arms.map((arm) => (
-              <tr key={arm.name} class={arm.name.startsWith("steered") ? "own" : ""}>
+              <tr key={arm.name} class={arm.name === best ? "own" : ""}>
                 <td>
                   <ArmName arm={arm} />
                 </td>
@@ -50,6 +56,7 @@ export function ValidationView({ validation, judge }: Props) {
                 <td>{meanOf(arm.adherence)}</td>
                 <td>{meanOf(arm.relevance)}</td>
                 <td>{meanOf(arm.fluency)}</td>
+                <td>{arm.samples.length}</td>
               </tr>
             ))}
           </tbody>
@@ -61,7 +68,7 @@ export function ValidationView({ validation, judge }: Props) {
           people do.
         </p>
       )}
-      <SideBySide arms={arms} />
+      <SideBySide arms={arms} best={best} />
     </section>
   );
 }
@@ -91,10 +98,10 @@ function Interval({ interval }: { interval: AutoSteerInterval | undefined }) {
 }
 
 /** The same questions answered without and with the best edits. */
-function SideBySide({ arms }: { arms: AutoSteerArm[] }) {
+function SideBySide({ arms, best }: { arms: AutoSteerArm[]; best: string | undefined }) {
   const at = useSignal(0);
   const plain = arms.find((arm) => arm.name === "unsteered");
-  const steered = arms.find((arm) => arm.name.startsWith("steered"));
+  const steered = arms.find((arm) => arm.name === best);
   const [left, right] = [plain?.samples[at.value], steered?.samples[at.value]];
   if (!left || !right) return null;
   const count = Math.min(plain!.samples.length, steered!.samples.length);
