@@ -151,7 +151,7 @@ def test_a_sentence_becomes_edits_scores_a_verdict_and_a_command(ask: Run) -> No
         "Arr, I be a captain",
         "I am a model",
         "0.62 [0.50, 0.70]",
-        "steered 1 over unsteered",
+        "steered 1 over",
         "+0.30 [+0.10, +0.40]",
         "Use it. The edits beat every rival.",
         "agrees with people on 90% of 60 pairs",

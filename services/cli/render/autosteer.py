@@ -78,6 +78,7 @@ def _result(result: Result) -> list[RenderableType]:
         parts.append(edit_table(result.best.edits, result.labels))
     if result.validation is not None:
         parts += [_side_by_side(result.validation), _scores(result.validation)]
+        parts += [_leads(result.validation)] if result.validation.differences else []
     name, style = _VERDICTS[result.verdict.decision.value]
     parts.append(Text.assemble((f"{name}. ", style), printable(result.verdict.reason)))
     judged = f"Judged by {result.judge.name}"
@@ -103,16 +104,23 @@ def _side_by_side(validation: Validation) -> Table:
 
 def _scores(validation: Validation) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("Way", no_wrap=True)
+    table.add_column("Way", overflow="fold")
     for name in ("Score (95 %)", "Adherence", "Relevance", "Fluency", "Prompts"):
         table.add_column(name, no_wrap=True)
     for arm in validation.arms:
-        cells = [_interval(value) for value in (arm.score, arm.adherence, arm.relevance, arm.fluency)]
-        table.add_row(
-            arm.name, *cells, str(len(arm.samples)), style="bold" if arm is best_arm(validation) else ""
-        )
+        means = [f"{value.mean:.2f}" for value in (arm.adherence, arm.relevance, arm.fluency)]
+        style = "bold" if arm is best_arm(validation) else ""
+        table.add_row(arm.name, _interval(arm.score), *means, str(len(arm.samples)), style=style)
+    return table
+
+
+def _leads(validation: Validation) -> Table:
+    """By how much the best edits lead everything else."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column(f"{validation.differences[0].arm} over", overflow="fold")
+    table.add_column("Lead (95 %)", no_wrap=True)
     for each in validation.differences:
-        table.add_row(f"{each.arm} over {each.over}", _interval(each.score, sign="+"), style="dim")
+        table.add_row(each.over, _interval(each.score, sign="+"))
     return table
 
 
