@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from hearth.v1.autosteer_service_pb2_grpc import add_AutoSteerServiceServicer_to_server
 from services.autosteer.checkpoints import Kept
@@ -36,6 +41,8 @@ from services.autosteer.spec import (
 )
 from services.autosteer.suggesting import Suggesting
 from services.autosteer.upstream import Served
+from services.cli.render.autosteer import job_view
+from services.cli.steered import SteerJob
 from services.database.database import Database
 from services.database.settings import DatabaseSettings, sqlite_url
 from services.errors import ModelNotServed
@@ -151,15 +158,40 @@ def test_a_sentence_becomes_edits_scores_a_verdict_and_a_command(ask: Run) -> No
         "Arr, I be a captain",
         "I am a model",
         "0.62 [0.50, 0.70]",
-        "steered 1 over",
-        "+0.30 [+0.10, +0.40]",
         "Use it. The edits beat every rival.",
         "agrees with people on 90% of 60 pairs",
         "the search made 5 of 6 trials",
         'hearth chat --nudge 7=0.25 "Tell me a story."',
     ):
         assert part in done.out, part
+    leads = done.out.split("steered 1 over")[1]
+    assert re.search(r"^ *unsteered +\+0\.30 \[\+0\.10, \+0\.40\]", leads, re.M)
     assert "searching for weights" in done.err
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_edits_that_the_verdict_is_about_are_shown_and_nothing_is_cut_off(columns: int) -> None:
+    """They need not have the highest score: fluent ones go first."""
+    arms = [
+        Arm("steered 1", EDITS, Interval(0.9, 0.8, 1.0), SCORE, SCORE, SCORE, samples("Arr arr arr arr"), 4),
+        Arm("steered 2", EDITS, SCORE, SCORE, SCORE, SCORE, samples("Arr, I be a captain") * 2, 5),
+        Arm("unsteered", (), SCORE, SCORE, SCORE, SCORE, samples("I am a model") * 2),
+    ]
+    leads = tuple(
+        Difference("steered 2", over, Interval(0.3, 0.1, 0.4)) for over in ("steered 1", "unsteered")
+    )
+    validation = Validation(("Who are you?", "And you?"), tuple(arms), leads)
+    page = io.StringIO()
+    result = replace(RESULT, validation=validation)
+    now = datetime.now(UTC)
+    job = SteerJob("1", "be a pirate", "m", "default", "succeeded", "", now, TRIAL, result, "use", "")
+    Console(file=page, width=columns).print(job_view(job))
+    out = page.getvalue()
+    assert "I be a captain" in out
+    assert "Arr arr" not in out
+    assert "steered 2 over" in out
+    assert "…" not in out
+    assert re.search(r"^ *steered 2 +0\.62 \[0\.50, 0\.70\] +0\.62 +0\.62 +0\.62 +2 *$", out, re.M)
 
 
 def test_a_job_is_listed_shown_and_watched_again(ask: Run) -> None:
